@@ -1,0 +1,295 @@
+"""``ops``: what people hold in a notebook. Reads at once; changes become drafts and proposals, never actions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pveops.agent.loop import Turn, converse
+from pveops.agent.offline import OfflineGrammar
+from pveops.app.cluster import FactReader, open_wire
+from pveops.app.handles import Draft, Executors, ProposalHandle
+from pveops.base.clock import Clock, SystemClock
+from pveops.base.errors import InputError
+from pveops.base.units import parse_duration_s
+from pveops.frames.columns import BACKUPS, GUESTS, NODES, SNAPSHOTS, STORAGE, TASKS
+from pveops.model.proposal import Origin
+from pveops.model.resources import Answer, Guest
+from pveops.settings.home import Home
+from pveops.settings.profile import load_config, resolve
+from pveops.tools.library import standard
+from pveops.tools.ports import Ports
+from pveops.tools.registry import Registry, ToolResult
+from pveops.tools.resolve import find_guest, find_node
+from pveops.tools.undo import undo_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pveops.model.run import ProposalView
+    from pveops.settings.profile import Target
+
+Timeframe = Literal["hour", "day", "week", "month", "year"]
+_FRAMES_S: tuple[tuple[float, Timeframe], ...] = (
+    (3600, "hour"),
+    (86_400, "day"),
+    (7 * 86_400, "week"),
+    (31 * 86_400, "month"),
+    (366 * 86_400, "year"),
+)
+
+
+class Ops:
+    """One cluster, open for reading, with its tools and a way to propose changes.
+
+    Nothing here can approve: a person's click on a card does, or ``pveops proposals approve`` in a terminal.
+    """
+
+    def __init__(
+        self, *, target: Target, reader: FactReader, executors: Executors, registry: Registry, origin: Origin, clock: Clock
+    ) -> None:
+        self.name = target.name
+        self._target = target
+        self._reader = reader
+        self._executors = executors
+        self._registry = registry
+        self._origin = origin
+        self._clock = clock
+        self._model = OfflineGrammar()
+
+    # -- reading --------------------------------------------------------------------------------------------------------
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulated cluster answers."""
+        return self._reader.simulated()
+
+    @property
+    def ports(self) -> Ports:
+        """What tools of this cluster get."""
+        return Ports(self.name, self._reader, self._clock)
+
+    @property
+    def tools(self) -> Registry:
+        """All tools."""
+        return self._registry
+
+    def nodes(self) -> pd.DataFrame:
+        """Nodes: ``node status cpu_fraction cpus mem_fraction mem_bytes maxmem_bytes disk_fraction disk_bytes maxdisk_bytes uptime_s``."""
+        return self._frame(NODES, self._reader.nodes())
+
+    def guests(self) -> pd.DataFrame:
+        """Guests: ``vmid name kind node status cpu_fraction cpus mem_fraction … tags hastate``; docs/frames.md lists all columns."""
+        return self._frame(GUESTS, self._reader.guests())
+
+    def storage(self) -> pd.DataFrame:
+        """Storage, one row per node that sees it."""
+        return self._frame(STORAGE, self._reader.storages())
+
+    def tasks(self, *, node: str | None = None, guest: str | int | None = None, failed: bool = False, limit: int = 200) -> pd.DataFrame:
+        """Tasks, newest first; of all nodes, one node or one guest."""
+        name = find_node(node, self._reader.nodes()).name if node else None
+        vmid = find_guest(guest, self._reader.guests()).vmid if guest is not None else None
+        return self._frame(TASKS, self._reader.tasks(node=name, vmid=vmid, errors=failed, limit=limit))
+
+    def backups(self, *, storage: str | None = None) -> pd.DataFrame:
+        """Backup archives, newest first."""
+        return self._frame(BACKUPS, self._reader.backups(storage=storage))
+
+    def guest(self, wanted: str | int) -> GuestHandle:
+        """One guest by id or name.
+
+        Raises:
+            UnknownName: there is none.
+            AmbiguousName: several have that name.
+        """
+        return GuestHandle(self, find_guest(wanted, self._reader.guests()))
+
+    def tool(self, name: str, **args: Any) -> ToolResult | Draft:
+        """Run any tool: a read tool gives its result, a plan tool a draft."""
+        if self._registry.get(name).kind == "read":
+            return self._registry.read(name, args, self.ports)
+        return self.draft(name, **args)
+
+    # -- changing -------------------------------------------------------------------------------------------------------
+
+    def draft(self, tool: str, **args: Any) -> Draft:
+        """Let a plan tool make a plan. Nothing is put forward yet."""
+        return Draft(self._registry.plan(tool, args, self.ports), self._executors, self._origin, self._reader, self._clock)
+
+    def proposal(self, proposal_id: str) -> ProposalHandle:
+        """A proposal by its id."""
+        return ProposalHandle(self._executors, proposal_id)
+
+    def proposals(self, *, only_open: bool = False) -> list[ProposalView]:
+        """Proposals, newest first."""
+        return self._executors.client().proposals(only_open=only_open)
+
+    def undo(self, proposal: str | ProposalHandle) -> Draft:
+        """A draft that takes back what a finished proposal did.
+
+        Raises:
+            InputError: there is no way back, or the state has moved on.
+        """
+        view = self._executors.client().proposal(proposal if isinstance(proposal, str) else proposal.id)
+        done = [step.key for step in view.run.steps if step.phase.good] if view.run else []
+        return Draft(undo_plan(view.proposal.plan, done, self.ports), self._executors, self._origin, self._reader, self._clock)
+
+    def again(self, proposal: str | ProposalHandle) -> Draft:
+        """A fresh draft of the same intent, on the state as it is now.
+
+        Raises:
+            InputError: the plan was not made by one tool, so it has to be drafted by hand.
+        """
+        plan = self._executors.client().proposal(proposal if isinstance(proposal, str) else proposal.id).proposal.plan
+        if plan.tool not in {tool.name for tool in self._registry}:
+            raise InputError(f"{plan.summary} was put together from several tools.", hint="Draft it anew the way you did.")
+        return self.draft(plan.tool, **dict(plan.args))
+
+    def chat(self, text: str) -> Turn:
+        """Answer a sentence. What only reads is answered; what changes something becomes a proposal."""
+        proposer = self._executors.proposer(Origin(surface="chat", place=self._origin.place))
+        return converse(text, model=self._model, registry=self._registry, ports=self.ports, proposer=proposer)
+
+    @property
+    def executors(self) -> Executors:
+        """The way to the executor."""
+        return self._executors
+
+    @property
+    def reader(self) -> FactReader:
+        """The cluster, for reading."""
+        return self._reader
+
+    def _frame(self, table: Any, answer: Answer[Any]) -> pd.DataFrame:
+        from pveops.frames.frame import to_frame  # noqa: PLC0415 - pandas is loaded when the first table is made
+
+        frame = to_frame(table, answer)
+        frame.attrs.update(cluster=self.name, simulated=self.simulated)
+        return frame
+
+    def __repr__(self) -> str:
+        kind = "simulated cluster" if self.simulated else "cluster"
+        return f"pveops: {kind} {self.name}, {len(self._registry)} tools. Try .nodes(), .guests(), .guest(101), .chat('help')."
+
+
+class GuestHandle:
+    """A guest. Reads ask the node that has it; the verbs return drafts."""
+
+    def __init__(self, ops: Ops, guest: Guest) -> None:
+        self._ops = ops
+        self._guest = guest
+
+    @property
+    def vmid(self) -> int:
+        """Its id."""
+        return self._guest.vmid
+
+    def _fresh(self) -> Guest:
+        """Where it is now: guests move."""
+        self._guest = find_guest(self._guest.vmid, self._ops.reader.guests())
+        return self._guest
+
+    def status(self) -> pd.Series[Any]:
+        """Its live status as a labelled row; units as in ``ops.guests()``."""
+        import pandas as pd  # noqa: PLC0415
+
+        result = self._ops.tools.read("guest.show", {"guest": str(self.vmid)}, self._ops.ports)
+        return pd.Series(dict(result.rows[0]), name=self._guest.label)
+
+    def config(self) -> pd.Series[Any]:
+        """Its configuration by key, pending values applied."""
+        import pandas as pd  # noqa: PLC0415
+
+        return pd.Series(self._ops.reader.guest_config(self._fresh().ref), name=self._guest.label, dtype="object").sort_index()
+
+    def snapshots(self) -> pd.DataFrame:
+        """Its snapshots, oldest first: ``name created with_memory parent description``."""
+        from pveops.frames.frame import to_frame  # noqa: PLC0415
+
+        guest = self._fresh()
+        answer = Answer(rows=self._ops.reader.snapshots(guest.ref), read_at=SystemClock().now(), source=f"{guest.ref.path}/snapshot")
+        return to_frame(SNAPSHOTS, answer)
+
+    def metrics(self, window: str | float = "1h") -> pd.DataFrame:
+        """Measurements from Proxmox VE's own RRD over a window (``1h``, ``24h``, ``7d`` …): columns with units, UTC index.
+
+        Raises:
+            InputError: no such window.
+        """
+        from pveops.frames.frame import series_frame  # noqa: PLC0415
+
+        try:
+            seconds = parse_duration_s(window)
+        except ValueError as err:
+            raise InputError(f"{err}.") from err
+        timeframe = next((name for most_s, name in _FRAMES_S if seconds <= most_s), None)
+        if timeframe is None or seconds <= 0:
+            raise InputError(f"Proxmox VE keeps one year of measurements, not {window}.", hint="Ask for 1h, 24h, 7d, 30d or 365d.")
+        frame = series_frame(self._ops.reader.series(self._fresh().ref, timeframe))
+        return frame[frame.index >= frame.index.max() - _timedelta(seconds)] if len(frame) else frame
+
+    def start(self) -> Draft:
+        """Draft: start it."""
+        return self._ops.draft("guest.start", guest=str(self.vmid))
+
+    def shutdown(self, *, timeout_s: int = 180) -> Draft:
+        """Draft: ask it to shut down, waiting up to so many seconds."""
+        return self._ops.draft("guest.shutdown", guest=str(self.vmid), timeout_s=timeout_s)
+
+    def reboot(self, *, timeout_s: int = 180) -> Draft:
+        """Draft: ask it to restart."""
+        return self._ops.draft("guest.reboot", guest=str(self.vmid), timeout_s=timeout_s)
+
+    def snapshot(self, name: str, *, description: str = "", memory: bool = False) -> Draft:
+        """Draft: keep its present state under a name."""
+        return self._ops.draft("guest.snapshot", guest=str(self.vmid), name=name, description=description, memory=memory)
+
+    def migrate(self, target: str) -> Draft:
+        """Draft: move it to another node."""
+        return self._ops.draft("guest.migrate", guest=str(self.vmid), target=target)
+
+    def __repr__(self) -> str:
+        return f"{self._guest.label} ({self._guest.kind}) on {self._guest.node}: {self._guest.status}"
+
+
+def _timedelta(seconds: float) -> Any:
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.Timedelta(seconds=seconds)
+
+
+def connect(
+    profile: str | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
+    clock: Clock | None = None,
+    check: bool = True,
+) -> Ops:
+    """Open a cluster.
+
+    Args:
+        profile: a profile of ``config.toml``; by default ``PVEOPS_PROFILE``, the default profile, or the only one.
+        env: the environment to look into, by default the process's.
+        origin: where intents will come from; by default the notebook, or ``python``.
+        clock: for tests.
+        check: ask the cluster for its version now, so that a wrong address or token is told here.
+
+    Raises:
+        ConfigError: no such profile, or its settings are not usable.
+        TransportError, ApiError: the cluster cannot be reached, or refuses the token.
+    """
+    env = os.environ if env is None else env
+    clock = clock or SystemClock()
+    home = Home.find(env)
+    target = resolve(profile, home, env)
+    reader = FactReader(open_wire(target, target.read_token()), clock=clock)
+    if check:
+        reader.version()
+    notebook = env.get("JPY_SESSION_NAME", "")
+    origin = origin or Origin(surface="lab" if notebook else "python", place=Path(notebook).name)
+    executors = Executors(home, load_config(home).operator, env, origin, target.name, reader)
+    return Ops(target=target, reader=reader, executors=executors, registry=standard(), origin=origin, clock=clock)

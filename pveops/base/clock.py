@@ -1,0 +1,67 @@
+"""Time, injected: every part that waits or stamps takes a ``Clock``, so tests need no sleep."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall clock, monotonic clock and sleep."""
+
+    def now(self) -> datetime:
+        """The time as an aware UTC datetime."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds on a clock that never goes back; only differences mean something."""
+        ...
+
+    def sleep_s(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """The time as an aware UTC datetime."""
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        """Seconds on the machine's monotonic clock."""
+        return time.monotonic()
+
+    def sleep_s(self, seconds: float) -> None:
+        """Wait that many seconds."""
+        time.sleep(seconds)
+
+
+def iso(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds: ``2026-11-21T14:32:07.120Z``.
+
+    Raises:
+        ValueError: the datetime has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone cannot be written down")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> datetime:
+    """The aware UTC datetime that ``iso`` wrote.
+
+    Raises:
+        ValueError: no such time, or no zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+def from_epoch_s(seconds: float) -> datetime:
+    """The aware UTC datetime of a Unix time in seconds."""
+    return datetime.fromtimestamp(seconds, UTC)

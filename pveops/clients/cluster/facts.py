@@ -1,0 +1,129 @@
+"""Reads the named facts that plans assume and expect, fresh from the nodes (not from the delayed broadcast)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pveops.base.errors import NotFound, PveopsError
+from pveops.clients.cluster.parse import flag, whole, words
+from pveops.model.facts import Facts
+from pveops.model.refs import GuestRef
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pveops.clients.cluster.read import Reader
+    from pveops.model.plan import FieldValue
+    from pveops.model.resources import Guest
+
+
+_DISK = re.compile(r"^(?:(?:scsi|virtio|ide|sata|efidisk|tpmstate|mp|unused)\d+|rootfs)$")
+
+
+class _Sheet:
+    """Collects values, gaps and absences."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, FieldValue] = {}
+        self.unknown: dict[str, str] = {}
+        self.missing: set[str] = set()
+
+    def facts(self, read_at: datetime) -> Facts:
+        return Facts(values=self.values, unknown=self.unknown, missing=frozenset(self.missing), read_at=read_at)
+
+
+def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime) -> Facts:
+    """The facts about ``guest/<vmid>``, ``node/<name>``, ``storage/<node>/<name>`` and ``cluster``.
+
+    A subject that cannot be read is named in ``unknown`` with the reason; only a failure to reach the cluster at all is raised.
+
+    Raises:
+        TransportError: no endpoint answers.
+    """
+    wanted = tuple(dict.fromkeys(subjects))
+    sheet = _Sheet()
+    nodes, guests, storages = reader.resources()
+    for row in nodes.rows:
+        sheet.values[f"node/{row.name}.status"] = row.status
+    for store in storages.rows:
+        sheet.values[f"storage/{store.node}/{store.name}.status"] = store.status
+    by_id = {guest.vmid: guest for guest in guests.rows}
+    for subject in wanted:
+        kind, _, name = subject.partition("/")
+        if kind == "guest":
+            _guest(sheet, reader, by_id.get(int(name)), subject, partial=guests.partial)
+        elif kind == "cluster":
+            sheet.values["cluster.quorate"] = reader.cluster_status().quorate
+        elif f"{subject}.status" not in sheet.values:
+            sheet.missing.add(subject)
+    return sheet.facts(read_at)
+
+
+def _guest(sheet: _Sheet, reader: Reader, guest: Guest | None, subject: str, *, partial: bool) -> None:
+    if guest is None:
+        if partial:
+            sheet.unknown[subject] = "the token may not see all guests"
+        else:
+            sheet.missing.add(subject)
+        return
+    try:
+        values = guest_values(reader, guest)
+    except NotFound:
+        # moved or removed within the ten seconds that the broadcast lags: the next look knows
+        sheet.unknown[subject] = f"it is no longer on {guest.node}, where the cluster still lists it"
+        return
+    except PveopsError as err:
+        sheet.unknown[subject] = err.message
+        return
+    sheet.values.update({f"{subject}.{name}": value for name, value in values.items()})
+
+
+def guest_values(reader: Reader, guest: Guest) -> dict[str, FieldValue]:
+    """The fields of one guest that may stand in a fingerprint, and ``booted_s``.
+
+    Raises:
+        ApiError: the node that has it says no.
+    """
+    ref: GuestRef = guest.ref
+    config = reader.guest_config(ref)
+    live = reader.guest_status(ref)
+    snapshots = reader.snapshots(ref)
+    uptime = whole(live.get("uptime")) or 0
+    running = live.get("status") == "running"
+    values: dict[str, Any] = {
+        "node": ref.node,
+        "kind": ref.kind,
+        "name": config.get("name") or config.get("hostname") or live.get("name") or None,
+        "status": str(live.get("qmpstatus") or live.get("status") or "unknown"),
+        "lock": live.get("lock") or config.get("lock") or None,
+        "template": flag(config.get("template")),
+        "protection": flag(config.get("protection")),
+        "digest": config.get("digest") or None,
+        "snapshots": tuple(sorted(snap.name for snap in snapshots)),
+        "hastate": _ha(live),
+        "tags": words(config.get("tags")),
+        "pool": guest.pool,
+        "volumes": _volumes(config),
+    }
+    if running and uptime:
+        values["booted_s"] = reader.node_time_s(ref.node) - uptime
+    return values
+
+
+def _ha(live: dict[str, Any]) -> str | None:
+    ha = live.get("ha")
+    if isinstance(ha, dict) and flag(ha.get("managed")):
+        return str(ha.get("state") or "managed")
+    return None
+
+
+def _volumes(config: dict[str, Any]) -> tuple[str, ...]:
+    """Volume ids of the guest's disks, without CD drives and cloud-init drives."""
+    found = []
+    for key, value in config.items():
+        text = str(value)
+        if _DISK.match(key) and "media=cdrom" not in text and not text.startswith(("none", "/")):
+            found.append(text.partition(",")[0])
+    return tuple(sorted(found))

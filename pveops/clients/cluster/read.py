@@ -1,0 +1,298 @@
+"""Reading a cluster. Lists come with their gaps: what the token may not see, and what did not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pveops.base.clock import Clock, SystemClock, from_epoch_s
+from pveops.base.errors import ApiError, Forbidden, InputError, PveopsError
+from pveops.clients.cluster import parse
+from pveops.clients.cluster.privileges import Privileges
+from pveops.clients.cluster.wire import Reply, Wire
+from pveops.model.refs import GuestRef, NodeRef, StorageRef, check_node, check_storage
+from pveops.model.resources import Answer, Backup, ClusterStatus, Gap, Guest, Node, Snapshot, Storage
+from pveops.model.series import Series
+from pveops.model.tasks import Outcome, Task, Upid
+
+T = TypeVar("T")
+Timeframe = Literal["hour", "day", "week", "month", "year"]
+_AT_ONCE = 8
+"""Requests under way at once for one answer."""
+_RRD_UNITS = {
+    "cpu": "cpu_fraction", "maxcpu": "cpus", "iowait": "iowait_fraction", "loadavg": "loadavg", "mem": "mem_bytes", "maxmem": "maxmem_bytes",
+    "memhost": "memhost_bytes", "memtotal": "memtotal_bytes", "memused": "memused_bytes", "disk": "disk_bytes", "maxdisk": "maxdisk_bytes",
+    "roottotal": "roottotal_bytes", "rootused": "rootused_bytes", "swaptotal": "swaptotal_bytes", "swapused": "swapused_bytes",
+    "total": "total_bytes", "used": "used_bytes", "netin": "netin_bytes_per_s", "netout": "netout_bytes_per_s",
+    "diskread": "diskread_bytes_per_s", "diskwrite": "diskwrite_bytes_per_s",
+}  # fmt: skip
+
+
+class Reader:
+    """Reads one cluster.
+
+    Every method raises ``TransportError`` when no endpoint answers and ``ApiError`` when the cluster says no; what is missing from a
+    list is named in its ``gaps``.
+    """
+
+    def __init__(self, wire: Wire, *, clock: Clock | None = None) -> None:
+        self._wire = wire
+        self._clock = clock or SystemClock()
+        self._privileges: Privileges | None = None
+        self._simulated: bool | None = None
+
+    @property
+    def wire(self) -> Wire:
+        """The connection."""
+        return self._wire
+
+    def version(self) -> str:
+        """The version text of the node that answers."""
+        reply = self._wire.get("/version")
+        self._simulated = reply.simulated
+        return str(reply.data.get("version", "not known"))
+
+    def simulated(self) -> bool:
+        """Whether the simulated cluster answers."""
+        if self._simulated is None:
+            self.version()
+        return bool(self._simulated)
+
+    def privileges(self, *, again: bool = False) -> Privileges:
+        """What the token may do; asked once."""
+        if self._privileges is None or again:
+            data = self._wire.get("/access/permissions").data
+            self._privileges = Privileges(data if isinstance(data, dict) else {})
+        return self._privileges
+
+    def cluster_status(self) -> ClusterStatus:
+        """Name, quorum and members."""
+        rows = self._wire.get("/cluster/status").data
+        cluster = next((row for row in rows if row.get("type") == "cluster"), None)
+        return ClusterStatus(
+            name=cluster.get("name") if cluster else None,
+            quorate=parse.flag(cluster.get("quorate")) if cluster else True,
+            nodes=tuple(sorted((str(row.get("name")), parse.flag(row.get("online"))) for row in rows if row.get("type") == "node")),
+            raw=tuple(rows),
+        )
+
+    def nodes(self) -> Answer[Node]:
+        """All nodes, by name."""
+        rows, source, at = self._resources("node")
+        gaps = (
+            ()
+            if self._may("Sys.Audit", "/nodes")
+            else (Gap(what="load of the nodes", why="the token may not see it", needs="Sys.Audit on /nodes"),)
+        )
+        return Answer(
+            rows=tuple(sorted((parse.node(row) for row in rows), key=lambda node: node.name)), gaps=gaps, read_at=at, source=source
+        )
+
+    def guests(self) -> Answer[Guest]:
+        """All guests that the token may see, by id."""
+        rows, source, at = self._resources("vm")
+        return Answer(
+            rows=tuple(sorted((parse.guest(row) for row in rows), key=lambda guest: guest.vmid)),
+            gaps=self._guest_gaps(),
+            read_at=at,
+            source=source,
+        )
+
+    def storages(self) -> Answer[Storage]:
+        """All storages, one row per node."""
+        rows, source, at = self._resources("storage")
+        gaps = () if self._may("Datastore.Audit", "/storage") else (self._gap("some storages", "Datastore.Audit on /storage"),)
+        storages = sorted((parse.storage(row) for row in rows), key=lambda storage: (storage.name, storage.node))
+        return Answer(rows=tuple(storages), gaps=gaps, read_at=at, source=source)
+
+    def resources(self) -> tuple[Answer[Node], Answer[Guest], Answer[Storage]]:
+        """Nodes, guests and storages of one answer, so that they fit together."""
+        rows, source, at = self._resources(None)
+        by: dict[str, list[Any]] = {"node": [], "guest": [], "storage": []}
+        for row in rows:
+            kind = "guest" if row.get("type") in ("qemu", "lxc", "openvz") else row.get("type")
+            if kind in by:
+                by[kind].append(row)
+        return (
+            Answer(rows=tuple(sorted(map(parse.node, by["node"]), key=lambda node: node.name)), read_at=at, source=source),
+            Answer(
+                rows=tuple(sorted(map(parse.guest, by["guest"]), key=lambda guest: guest.vmid)),
+                gaps=self._guest_gaps(),
+                read_at=at,
+                source=source,
+            ),
+            Answer(
+                rows=tuple(sorted(map(parse.storage, by["storage"]), key=lambda item: (item.name, item.node))), read_at=at, source=source
+            ),
+        )
+
+    def tasks(
+        self, *, node: str | None = None, vmid: int | None = None, since: datetime | None = None, errors: bool = False, limit: int = 200
+    ) -> Answer[Task]:
+        """Tasks, newest first: recent ones of all nodes, or with ``node`` (or any filter) from the nodes' own archives."""
+        if node is None and vmid is None and since is None and not errors:
+            reply = self._wire.get("/cluster/tasks")
+            found = [task for row in reply.data if (task := parse.task(row))]
+            found.sort(key=lambda task: task.started, reverse=True)
+            return Answer(
+                rows=tuple(found[:limit]), gaps=self._task_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/tasks"
+            )
+        names = [check_node(node)] if node else [row.name for row in self.nodes().rows if row.status == "online"]
+        params: dict[str, str | int] = {"limit": limit, "source": "all"}
+        if vmid is not None:
+            params["vmid"] = vmid
+        if since is not None:
+            params["since"] = int(since.timestamp())
+        if errors:
+            params["errors"] = 1
+        answers = self._each(names, lambda name: self._wire.get(f"/nodes/{name}/tasks", params), "tasks of")
+        rows = [task for reply in answers.rows for row in reply.data if (task := parse.task(row))]
+        rows.sort(key=lambda task: task.started, reverse=True)
+        return Answer(
+            rows=tuple(rows[:limit]),
+            gaps=answers.gaps + self._task_gaps(),
+            read_at=self._clock.now(),
+            source=f"/nodes/{{{', '.join(names)}}}/tasks",
+        )
+
+    def task_outcome(self, upid: Upid) -> Outcome:
+        """How a task stands."""
+        data = self._wire.get(f"{upid.path}/status").data
+        return Outcome.of(data.get("status"), data.get("exitstatus"))
+
+    def task_log(self, upid: Upid, *, start: int = 0, limit: int = 500) -> tuple[tuple[str, ...], int]:
+        """Lines of a task's log from ``start`` on, and how many there are in all."""
+        reply = self._wire.get(f"{upid.path}/log", {"start": start, "limit": limit})
+        lines = tuple(str(row.get("t") or "") for row in reply.data)
+        if lines == ("no content",):
+            lines = ()
+        return lines, reply.total if reply.total is not None else start + len(lines)
+
+    def node_time_s(self, node: str) -> int:
+        """The node's own clock, Unix time in seconds."""
+        return int(self._wire.get(f"/nodes/{check_node(node)}/time").data["time"])
+
+    def node_status(self, node: str) -> dict[str, Any]:
+        """Everything a node says about itself (``/nodes/{node}/status``)."""
+        return dict(self._wire.get(f"{NodeRef(node).path}/status").data)
+
+    def guest_config(self, ref: GuestRef) -> dict[str, Any]:
+        """The configuration with pending values applied; ``digest`` names this version of it."""
+        return dict(self._wire.get(f"{ref.path}/config").data)
+
+    def guest_status(self, ref: GuestRef) -> dict[str, Any]:
+        """The live status (``status/current``), not delayed by the broadcast."""
+        return dict(self._wire.get(f"{ref.path}/status/current").data)
+
+    def snapshots(self, ref: GuestRef) -> tuple[Snapshot, ...]:
+        """The guest's snapshots, oldest first."""
+        rows = self._wire.get(f"{ref.path}/snapshot").data
+        found = [snap for row in rows if (snap := parse.snapshot(row))]
+        return tuple(sorted(found, key=lambda snap: (snap.created is None, snap.created, snap.name)))
+
+    def can_snapshot(self, ref: GuestRef) -> bool:
+        """Whether the guest's storages can take a snapshot."""
+        return parse.flag(self._wire.get(f"{ref.path}/feature", {"feature": "snapshot"}).data.get("hasFeature"))
+
+    def migrate_preconditions(self, ref: GuestRef, target: str) -> dict[str, Any]:
+        """What Proxmox VE says about moving the guest to ``target``; empty for containers of versions that do not answer it."""
+        params = {"target": check_node(target)}
+        return dict(self._wire.get(f"{ref.path}/migrate", params).data or {})
+
+    def series(self, subject: GuestRef | NodeRef | StorageRef, timeframe: Timeframe = "hour") -> Series:
+        """Measurements that Proxmox VE keeps itself (RRD); averages per step, missing values are ``None``."""
+        reply = self._wire.get(f"{subject.path}/rrddata", {"timeframe": timeframe, "cf": "AVERAGE"})
+        rows = [row for row in reply.data if "time" in row]
+        names = sorted({key for row in rows for key in row if key != "time"})
+        times = tuple(from_epoch_s(int(row["time"])) for row in rows)
+        step = int((times[1] - times[0]).total_seconds()) if len(times) > 1 else 60
+        columns = {_RRD_UNITS.get(name, name): tuple(parse.fraction(row.get(name)) for row in rows) for name in names}
+        return Series(subject=subject.subject, source=f"PVE RRD {reply.endpoint} {subject.path}", step_s=step, times=times, columns=columns)
+
+    def backups(self, *, storage: str | None = None) -> Answer[Backup]:
+        """Backup archives of all storages that keep some; a shared storage is read once."""
+        if storage is not None:
+            check_storage(storage)
+        nodes, _, storages = self.resources()
+        online = {node.name for node in nodes.rows if node.status != "offline"}
+        gaps: list[Gap] = []
+        chosen: dict[tuple[str, str], Storage] = {}
+        for row in storages.rows:
+            if "backup" not in row.content or (storage and row.name != storage):
+                continue
+            if row.node not in online or row.status != "available":
+                if not row.shared or not any(
+                    other.name == row.name and other.status == "available" and other.node in online for other in storages.rows
+                ):
+                    gaps.append(Gap(what=f"backups in {row.name} on {row.node}", why="the storage is not available there"))
+                continue
+            chosen.setdefault((row.name, "" if row.shared else row.node), row)
+        if storage and not any(row.name == storage for row in storages.rows):
+            known = ", ".join(sorted({row.name for row in storages.rows})) or "none"
+            raise InputError(f"There is no storage called {storage}.", hint=f"Known: {known}.")
+        answers = self._each(
+            list(chosen.values()),
+            lambda row: [parse.backup(item, row.name) for item in self._wire.get(f"{row.ref.path}/content", {"content": "backup"}).data],
+            "backups in",
+        )
+        gaps.extend(answers.gaps)
+        gaps.extend(
+            self._gap(f"backups in {row.name}", f"Datastore.AllocateSpace on /storage/{row.name} and VM.Backup on the guests")
+            for row in chosen.values()
+            if not (self._may("Datastore.AllocateSpace", f"/storage/{row.name}") or self._may("Datastore.Allocate", f"/storage/{row.name}"))
+        )
+        rows = [item for rows in answers.rows for item in rows]
+        rows.sort(key=lambda item: (item.created is not None, item.created), reverse=True)
+        return Answer(
+            rows=tuple(rows),
+            gaps=tuple(gaps),
+            read_at=self._clock.now(),
+            source=f"content of {', '.join(sorted({key[0] for key in chosen})) or 'no storage'}",
+        )
+
+    def _resources(self, kind: str | None) -> tuple[list[dict[str, Any]], str, datetime]:
+        reply: Reply = self._wire.get("/cluster/resources", {"type": kind} if kind else None)
+        self._simulated = reply.simulated
+        return reply.data, f"{reply.endpoint} /cluster/resources", self._clock.now()
+
+    def _guest_gaps(self) -> tuple[Gap, ...]:
+        return () if self._may("VM.Audit", "/vms") else (self._gap("some guests", "VM.Audit on /vms"),)
+
+    def _task_gaps(self) -> tuple[Gap, ...]:
+        return () if self._may("Sys.Audit", "/nodes") else (self._gap("tasks of others", "Sys.Audit on /nodes"),)
+
+    def _may(self, privilege: str, path: str) -> bool:
+        try:
+            return self.privileges().has(privilege, path)
+        except ApiError:
+            return True  # a server that cannot tell is not called partial for it
+
+    @staticmethod
+    def _gap(what: str, needs: str) -> Gap:
+        return Gap(what=what, why="the token may not see all of them", needs=needs)
+
+    def _each(self, items: Sequence[Any], read: Callable[[Any], T], what: str) -> Answer[T]:
+        """Read each item, several at once; one that fails becomes a gap. If all fail, the first error is raised."""
+        if not items:
+            return Answer(rows=(), read_at=self._clock.now(), source="")
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items))) as pool:
+            results = list(pool.map(lambda item: _attempt(read, item), items))
+        failed = [(item, got) for item, got in zip(items, results, strict=True) if isinstance(got, PveopsError)]
+        if len(failed) == len(items):
+            raise failed[0][1]
+        gaps = tuple(
+            Gap(what=f"{what} {getattr(item, 'ref', item)}", why=err.message, needs=err.hint if isinstance(err, Forbidden) else "")
+            for item, err in failed
+        )
+        return Answer(
+            rows=tuple(got for got in results if not isinstance(got, PveopsError)), gaps=gaps, read_at=self._clock.now(), source=""
+        )
+
+
+def _attempt(read: Callable[[Any], T], item: Any) -> T | PveopsError:
+    try:
+        return read(item)
+    except PveopsError as err:
+        return err

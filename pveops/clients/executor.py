@@ -1,0 +1,149 @@
+"""Talks to the executor over its Unix socket, under one principal's name."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pveops.base.clock import Clock, SystemClock
+from pveops.base.errors import ConfigError, ExecutorUnavailable, PveopsError, from_dict
+from pveops.base.files import short_socket_path
+from pveops.base.secret import Secret
+from pveops.model.claims import claim_for, sign
+from pveops.model.codec import decode, encode
+from pveops.model.messages import ApproveRequest, Event, ExecutorInfo, KillRequest, KillState, ProposeRequest, ReasonRequest, ResolveRequest
+from pveops.model.plan import Plan
+from pveops.model.proposal import Origin, Preview
+from pveops.model.run import ProposalView
+from pveops.observe.context import correlated
+
+LONG_POLL_S = 20.0
+"""How long the executor holds a question about news until it answers "none"."""
+
+
+class ExecutorClient:
+    """Every call raises ``ExecutorUnavailable`` when nobody answers, and the executor's own error when it says no.
+
+    Args:
+        socket: the executor's socket.
+        principal: our name.
+        token: our token.
+        private_key: signs our approvals; None for those who cannot approve.
+    """
+
+    def __init__(
+        self, socket: Path, principal: str, token: Secret, private_key: Secret | None = None, *, clock: Clock | None = None
+    ) -> None:
+        self._socket = socket
+        self.principal = principal
+        self._token = token
+        self._key = private_key
+        self._clock = clock or SystemClock()
+        self._local = threading.local()
+
+    def info(self) -> ExecutorInfo:
+        """Who answers, for which cluster, and what waits."""
+        return decode(ExecutorInfo, self._call("GET", "/v1/info"))
+
+    def propose(self, plan: Plan, *, author: str, origin: Origin) -> ProposalView:
+        """Put a plan forward."""
+        with correlated() as correlation:
+            body = encode(ProposeRequest(plan=plan, author=author, origin=origin, correlation=correlation))
+            return decode(ProposalView, self._call("POST", "/v1/proposals", body))
+
+    def preview(self, plan: Plan) -> Preview:
+        """Let the executor look at the cluster for this plan, with its own token. Nothing is written."""
+        return decode(Preview, self._call("POST", "/v1/preview", encode(plan)))
+
+    def proposal(self, proposal_id: str) -> ProposalView:
+        """One proposal."""
+        return decode(ProposalView, self._call("GET", f"/v1/proposals/{proposal_id}"))
+
+    def proposals(self, *, only_open: bool = False, limit: int = 100) -> list[ProposalView]:
+        """Proposals, newest first; ``only_open``: those that wait, run, or need a person."""
+        rows = self._call("GET", f"/v1/proposals?limit={limit}&open={int(only_open)}")
+        return [decode(ProposalView, row) for row in rows]
+
+    def approve(self, view: ProposalView, *, channel: str) -> ProposalView:
+        """Approve exactly the proposal that was shown, signed with our key.
+
+        Raises:
+            ConfigError: we have no key.
+            GuardError: refused; nothing ran.
+        """
+        if self._key is None:
+            raise ConfigError(
+                f"{self.principal} has no key to sign an approval with.", hint="People approve; agents, runbooks and viewers cannot."
+            )
+        approval = sign(claim_for(view.proposal, approver=self.principal, now=self._clock.now()), self._key)
+        with correlated(view.proposal.correlation):
+            body = encode(ApproveRequest(approval=approval, channel=channel))
+            return decode(ProposalView, self._call("POST", f"/v1/proposals/{view.proposal.id}/approve", body))
+
+    def deny(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Say no."""
+        return self._reason(proposal_id, "deny", reason)
+
+    def withdraw(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Take back a proposal of our own."""
+        return self._reason(proposal_id, "withdraw", reason)
+
+    def stop(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Start no further step; the running one is not interrupted."""
+        return self._reason(proposal_id, "stop", reason)
+
+    def resolve(self, proposal_id: str, request: ResolveRequest) -> ProposalView:
+        """Say what became of a step whose outcome is unknown."""
+        return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/resolve", encode(request)))
+
+    def events(self, *, after: int, wait_s: float = LONG_POLL_S) -> list[Event]:
+        """Events after a sequence number; waits up to ``wait_s`` seconds for the first."""
+        rows = self._call("GET", f"/v1/events?after={after}&wait_s={wait_s}", timeout_s=wait_s + 10)
+        return [decode(Event, row) for row in rows]
+
+    def kill_state(self) -> KillState:
+        """The kill switch."""
+        return decode(KillState, self._call("GET", "/v1/kill"))
+
+    def kill(self, *, on: bool, why: str) -> KillState:
+        """Turn the kill switch."""
+        return decode(KillState, self._call("POST", "/v1/kill", encode(KillRequest(on=on, why=why))))
+
+    def audit(self, *, proposal: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """Audit records, newest last."""
+        return list(self._call("GET", f"/v1/audit?limit={limit}&proposal={proposal}"))
+
+    def _reason(self, proposal_id: str, verb: str, reason: str) -> ProposalView:
+        return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/{verb}", encode(ReasonRequest(reason=reason))))
+
+    def _client(self) -> httpx.Client:
+        # one per thread: a long poll of a card must not hold back a click
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is None:
+            transport = httpx.HTTPTransport(uds=short_socket_path(self._socket))
+            client = httpx.Client(transport=transport, base_url="http://executor", timeout=60.0)
+            self._local.client = client
+        return client
+
+    def _call(self, method: str, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
+        with correlated() as correlation:
+            headers = {"Authorization": f"Bearer {self._token.reveal()}", "X-Correlation-Id": correlation}
+            try:
+                response = self._client().request(method, path, json=body, headers=headers, timeout=timeout_s)
+            except httpx.TransportError as err:
+                raise ExecutorUnavailable(
+                    f"The executor does not answer on {self._socket} ({type(err).__name__}).",
+                    hint="Start it with `pveops executor run` (or `pveops up`). Reading works without it.",
+                    correlation=correlation,
+                ) from err
+            data = response.json()
+            if response.status_code >= 400:
+                raise _error(data)
+            return data
+
+
+def _error(data: Any) -> PveopsError:
+    return from_dict(data.get("error", {}) if isinstance(data, dict) else {})

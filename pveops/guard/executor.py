@@ -1,0 +1,365 @@
+"""The executor's decisions: who may put forward, decide, stop, resolve; what is told to whom. Holds no socket and no token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pveops.base.clock import Clock
+from pveops.base.errors import AuditError, Denied, Forged, GuardError, InputError, PveopsError, Stale, Used
+from pveops.base.ids import is_id, new_id
+from pveops.guard.approval import check_approval, check_open
+from pveops.guard.audit import Ledger
+from pveops.guard.events import EventKind, RunEvent
+from pveops.guard.killswitch import KillSwitch
+from pveops.guard.policy import Circumstances, Policy
+from pveops.guard.ports import Cluster, Dispatcher, Journal
+from pveops.guard.preview import preview
+from pveops.guard.principals import Principal
+from pveops.guard.runner import Options, Runner
+from pveops.guard.targets import targets_of
+from pveops.guard.tiers import rate_plan
+from pveops.model.codec import encode
+from pveops.model.facts import Facts, fingerprint, mismatches
+from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest
+from pveops.model.plan import Plan
+from pveops.model.proposal import Preview, Proposal, ProposalStatus, Verdict
+from pveops.model.run import ProposalView
+
+_MANY_STEPS = 1000
+
+
+class Executor:
+    """Everything that changes goes through here.
+
+    Every refusal is written to the ledger before it is raised; if the ledger cannot be written, nothing else happens either.
+    """
+
+    def __init__(
+        self, *, identity: str, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, runner: Runner, dispatcher: Dispatcher,
+        clusters: Mapping[str, Cluster], options: Options, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.identity = identity
+        self._journal = journal
+        self._ledger = ledger
+        self._kill = kill
+        self._policy = policy
+        self._runner = runner
+        self._dispatcher = dispatcher
+        self._clusters = clusters
+        self._options = options
+        self._clock = clock
+        self._deciding = threading.Lock()
+
+    # -- putting forward ------------------------------------------------------------------------------------------------
+
+    def propose(self, who: Principal, request: ProposeRequest, channel: str) -> Proposal:
+        """Put a plan forward. One that policy forbids or that fails its preview is stored as refused, with the reason.
+
+        Raises:
+            InputError: the plan is not one that can be looked at.
+            AuditError: the ledger cannot be written.
+            TransportError: the cluster does not answer.
+        """
+        plan = request.plan
+        cluster = self._cluster(plan)
+        facts = cluster.reader.facts((*plan.subjects, "cluster"))
+        seen = preview(plan, cluster.reader, clock=self._clock, by="executor")
+        rating = rate_plan(plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
+        verdict = self._policy.plan(
+            "propose", who, targets_of(plan, facts, self._options.own_guests), plan.cluster,
+            self._circumstances(plan, rating.tier, request.author, by_requester=True, channel=channel, simulated=cluster.reader.simulated()),
+        )  # fmt: skip
+        if verdict.decision == "deny" and verdict.rule == "black-is-never-done":
+            verdict = replace(verdict, text=f"{verdict.text} Why: {rating.why}.")
+        now = self._clock.now()
+        proposal = Proposal(
+            id=new_id("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
+            approval_id=new_id("a"), tier=rating.tier, targets=len(plan.subjects), verdict=verdict, preview=seen, requester=who.name,
+            author=request.author, origin=request.origin, correlation=request.correlation if is_id(request.correlation, "c") else new_id("c"),
+            created=now, expires=now + timedelta(seconds=self._options.approval_ttl_s), simulated=cluster.reader.simulated(),
+        )  # fmt: skip
+        reason = self._why_not(verdict, seen, plan)
+        if reason:
+            proposal = replace(
+                proposal,
+                status=ProposalStatus.REFUSED,
+                reason=reason,
+                decided_by="policy" if verdict.decision == "deny" else "preview",
+                decided_at=now,
+            )
+        data = {
+            "plan": encode(plan),
+            "digest": proposal.digest,
+            "tier": proposal.tier.value,
+            "author": proposal.author,
+            "rule": verdict.rule,
+            "reason": reason,
+        }
+        self._ledger.append(
+            f"proposal.{'refused' if reason else 'made'}",
+            actor=who.name,
+            correlation=proposal.correlation,
+            proposal=proposal.id,
+            data=data | {"policy": proposal.policy_hash},
+        )
+        self._journal.add_proposal(proposal)
+        self._journal.announce(f"proposal.{proposal.status.value}", proposal_id=proposal.id, actor=who.name, text=plan.summary)
+        return proposal
+
+    def preview(self, plan: Plan) -> Preview:
+        """Look at the cluster for a plan, with the executor's token. Nothing is stored or written."""
+        return preview(plan, self._cluster(plan).reader, clock=self._clock, by="executor")
+
+    def _why_not(self, verdict: Verdict, seen: Preview, plan: Plan) -> str:
+        if verdict.decision == "deny":
+            return verdict.text
+        if seen.failed:
+            return "; ".join(check.text for check in seen.failed).capitalize() + "."
+        return self._held(plan)
+
+    def _held(self, plan: Plan) -> str:
+        """Whether a run that is not settled holds one of the plan's targets."""
+        mine = set(plan.subjects)
+        for _, proposal_id in self._journal.open_runs():
+            other = self._journal.proposal(proposal_id)
+            both = sorted(mine.intersection(other.plan.subjects))
+            if other.plan.cluster == plan.cluster and both:
+                return f"{', '.join(both).replace('guest/', 'guest ')} is held by {proposal_id}, which is not settled yet."
+        return ""
+
+    # -- deciding -------------------------------------------------------------------------------------------------------
+
+    def approve(self, who: Principal, proposal_id: str, request: ApproveRequest, channel: str) -> Proposal:
+        """Spend an approval and let the run begin.
+
+        Raises:
+            GuardError: refused; the ledger says why, and nothing ran.
+            AuditError: the ledger cannot be written; nothing ran.
+        """
+        proposal = self.get(proposal_id)
+        try:
+            self._kill.check()
+            check_approval(request.approval, proposal, who, policy_hash=self._policy.hash, now=self._clock.now())
+            cluster = self._cluster(proposal.plan)
+            facts = cluster.reader.facts((*proposal.plan.subjects, "cluster"))
+            self._approvable(who, proposal, facts, channel)
+            with self._deciding:
+                fresh = self.get(proposal_id)
+                check_open(fresh, now=self._clock.now())
+                held = self._held(fresh.plan)
+                if held:
+                    raise Stale(f"{held} Nothing ran.", hint="Settle that one first.", details={"proposal": proposal_id})
+                return self._open_run(who, fresh, request, channel)
+        except PveopsError as err:
+            self._refused(who, proposal, err, channel)
+            raise
+
+    def _approvable(self, who: Principal, proposal: Proposal, facts: Facts, channel: str) -> None:
+        rating = rate_plan(proposal.plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
+        verdict = self._policy.plan(
+            "approve", who, targets_of(proposal.plan, facts, self._options.own_guests), proposal.plan.cluster,
+            self._circumstances(
+                proposal.plan, rating.tier, proposal.author, by_requester=who.name == proposal.requester, channel=channel, simulated=proposal.simulated
+            ),
+        )  # fmt: skip
+        if verdict.decision == "deny":
+            raise Denied(f"{verdict.text} Nothing ran.", details={"rule": verdict.rule, "proposal": proposal.id})
+        misses = mismatches(proposal.plan.assumed, facts)
+        if misses:
+            said = "; ".join(miss.text for miss in misses)
+            raise Stale(
+                f"The cluster has changed since {proposal.id} was put forward: {said}. Nothing ran.",
+                hint="Check again and propose anew.",
+                details={"proposal": proposal.id, "changed": [miss.fact.key for miss in misses]},
+            )
+
+    def _open_run(self, who: Principal, proposal: Proposal, request: ApproveRequest, channel: str) -> Proposal:
+        run_id, now = new_id("r"), self._clock.now()
+        approved = replace(proposal, status=ProposalStatus.APPROVED, decided_by=who.name, decided_at=now, run_id=run_id)
+        approval = encode(request.approval)
+        data = {"approval": approval, "channel": channel, "run": run_id, "digest": proposal.digest, "policy": proposal.policy_hash}
+        self._ledger.append("proposal.approved", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
+        first = RunEvent(kind="opened", at=now, actor=who.name)
+        saved = self._journal.open_run(approved, run_id, approval, first)
+        self._journal.announce("proposal.approved", proposal_id=proposal.id, actor=who.name, text=proposal.plan.summary)
+        self._dispatcher.submit(run_id)
+        return saved
+
+    def _refused(self, who: Principal, proposal: Proposal, err: PveopsError, channel: str) -> None:
+        """Write the refusal down, and close what can never be approved any more."""
+        err.correlation = err.correlation or proposal.correlation
+        if not isinstance(err, AuditError):
+            data = {"error": err.kind, "reason": err.message, "channel": channel, "rule": err.details.get("rule", "")}
+            self._ledger.append("approval.refused", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
+        self._journal.announce("approval.refused", proposal_id=proposal.id, actor=who.name, text=err.message)
+        with self._deciding:
+            current = self.get(proposal.id)
+            if isinstance(err, Stale) and "changed" in err.details and current.status.open:
+                closed = replace(
+                    current, status=ProposalStatus.REFUSED, decided_by="state check", decided_at=self._clock.now(), reason=err.message
+                )
+                self._journal.save_proposal(closed)
+            elif isinstance(err, Forged) and current.status.open and current.plan.digest != current.digest:
+                self._journal.save_proposal(
+                    replace(
+                        current, status=ProposalStatus.REFUSED, decided_by="digest check", decided_at=self._clock.now(), reason=err.message
+                    )
+                )
+
+    def deny(self, who: Principal, proposal_id: str, reason: str) -> Proposal:
+        """Say no to a waiting proposal."""
+        return self._close(who, proposal_id, "deny", ProposalStatus.DENIED, reason)
+
+    def withdraw(self, who: Principal, proposal_id: str, reason: str) -> Proposal:
+        """Take a waiting proposal back."""
+        return self._close(who, proposal_id, "withdraw", ProposalStatus.WITHDRAWN, reason)
+
+    def _close(self, who: Principal, proposal_id: str, verb: str, status: ProposalStatus, reason: str) -> Proposal:
+        proposal = self.get(proposal_id)
+        self._permit(who, verb, proposal)
+        with self._deciding:
+            proposal = self.get(proposal_id)
+            check_open(proposal, now=self._clock.now())
+            data = {"reason": reason}
+            self._ledger.append(
+                f"proposal.{status.value}", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data
+            )
+            saved = self._journal.save_proposal(
+                replace(proposal, status=status, decided_by=who.name, decided_at=self._clock.now(), reason=reason)
+            )
+        self._journal.announce(f"proposal.{status.value}", proposal_id=proposal.id, actor=who.name, text=reason)
+        return saved
+
+    # -- while it runs, and after ---------------------------------------------------------------------------------------
+
+    def stop(self, who: Principal, proposal_id: str, reason: str) -> Proposal:
+        """Start no further step of a run. The step under way is not interrupted."""
+        return self._note(who, proposal_id, "stop", "stop_asked", reason)
+
+    def resolve(self, who: Principal, proposal_id: str, request: ResolveRequest) -> Proposal:
+        """A person's word on a step whose outcome is unknown."""
+        kinds: dict[str, EventKind] = {"look": "look", "happened": "happened", "not_happened": "not_happened", "close": "closed"}
+        return self._note(who, proposal_id, "resolve", kinds[request.what], request.reason)
+
+    def _note(self, who: Principal, proposal_id: str, verb: str, kind: EventKind, reason: str) -> Proposal:
+        proposal = self.get(proposal_id)
+        self._permit(who, verb, proposal)
+        if not proposal.run_id or proposal.run_id not in [run_id for run_id, _ in self._journal.open_runs()]:
+            raise Used(f"{proposal_id} is not running.", hint="Look at its record.", details={"proposal": proposal_id})
+        run = self._runner.load(proposal.run_id, proposal)
+        step = run.current.key if run.current and kind != "stop_asked" else ""
+        try:
+            self._runner.note(proposal.run_id, RunEvent(kind=kind, at=self._clock.now(), step=step, actor=who.name, text=reason))
+        except ValueError as err:
+            raise Used(
+                f"{proposal_id}: that cannot be said now ({err}).", hint="Look at it again.", details={"proposal": proposal_id}
+            ) from err
+        return self.get(proposal_id)
+
+    def kill(self, who: Principal, *, on: bool, why: str) -> None:
+        """Turn the kill switch. Switching on is for anybody; lifting is for operators, and only with a working ledger."""
+        verdict = self._policy.simple("kill_on" if on else "kill_off", who, "all")
+        if verdict.decision == "deny" and not (on and verdict.rule == "policy-unusable"):
+            self._ledger.append("kill.refused", actor=who.name, data={"on": on, "why": why, "rule": verdict.rule})
+            raise Denied(verdict.text, details={"rule": verdict.rule})
+        if not why.strip():
+            raise InputError("The kill switch wants a reason.", hint="Add --why.")
+        if not on:
+            self._ledger.append("kill.off", actor=who.name, data={"why": why})
+        self._kill.turn(on=on, why=why, by=who.name)
+        if on:
+            self._ledger.append("kill.on", actor=who.name, data={"why": why})
+        self._journal.announce(f"kill.{'on' if on else 'off'}", actor=who.name, text=why)
+
+    def expire(self) -> list[str]:
+        """Close what nobody decided in time; returns the ids."""
+        gone = []
+        with self._deciding:
+            for proposal in self._journal.waiting():
+                if self._clock.now() >= proposal.expires:
+                    self._ledger.append("proposal.expired", actor="executor", correlation=proposal.correlation, proposal=proposal.id)
+                    self._journal.save_proposal(replace(proposal, status=ProposalStatus.EXPIRED, decided_at=proposal.expires))
+                    gone.append(proposal.id)
+        for proposal_id in gone:
+            self._journal.announce("proposal.expired", proposal_id=proposal_id, actor="executor")
+        return gone
+
+    def recover(self) -> list[str]:
+        """After a start: let every run that was under way go on from its journal; returns their ids."""
+        found = [run_id for run_id, _ in self._journal.open_runs()]
+        for run_id in found:
+            self._dispatcher.submit(run_id)
+        return found
+
+    # -- telling --------------------------------------------------------------------------------------------------------
+
+    def get(self, proposal_id: str) -> Proposal:
+        """One proposal as stored.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        if not is_id(proposal_id, "p"):
+            raise InputError(
+                f"{proposal_id[:40]!r} is no id of a proposal.", hint="It looks like p-8c41d2; `pveops proposals ls` shows them."
+            )
+        return self._journal.proposal(proposal_id)
+
+    def view(self, proposal: Proposal) -> ProposalView:
+        """A proposal with its run and its place in the ledger."""
+        run = self._runner.load(proposal.run_id, proposal) if proposal.run_id else None
+        return ProposalView(
+            proposal=proposal,
+            run=run,
+            audit=self._ledger.span(proposal.id),
+            live_log=self._runner.live.tail(proposal.run_id),
+            progress_fraction=self._runner.live.progress(proposal.run_id),
+            server_time=self._clock.now(),
+        )
+
+    def views(self, *, only_open: bool, limit: int) -> list[ProposalView]:
+        """Proposals, newest first."""
+        return [self.view(proposal) for proposal in self._journal.proposals(only_open=only_open, limit=limit)]
+
+    def records(self, who: Principal, *, proposal: str, limit: int) -> list[dict[str, Any]]:
+        """Audit records."""
+        verdict = self._policy.simple("read_audit", who, "all")
+        if verdict.decision == "deny":
+            raise Denied(verdict.text, details={"rule": verdict.rule})
+        return self._ledger.records(proposal=proposal, limit=limit)
+
+    def note_refusal(self, actor: str, what: str, err: GuardError) -> None:
+        """Write down that somebody was turned away at the door."""
+        self._ledger.append("access.refused", actor=actor, data={"what": what, "error": err.kind, "reason": err.message})
+
+    # -- helpers --------------------------------------------------------------------------------------------------------
+
+    def _permit(self, who: Principal, verb: str, proposal: Proposal) -> None:
+        verdict = self._policy.simple(verb, who, proposal.plan.cluster, by_requester=who.name == proposal.requester)  # type: ignore[arg-type]
+        if verdict.decision == "deny":
+            err = Denied(verdict.text, details={"rule": verdict.rule, "proposal": proposal.id})
+            data = {"verb": verb, "rule": verdict.rule, "reason": verdict.text}
+            self._ledger.append("decision.refused", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
+            raise err
+
+    def _cluster(self, plan: Plan) -> Cluster:
+        if not plan.steps or len(plan.steps) > _MANY_STEPS:
+            raise InputError(f"A plan has 1 to {_MANY_STEPS} steps, this one {len(plan.steps)}.")
+        keys = [step.key for step in plan.steps]
+        if len(set(keys)) != len(keys):
+            raise InputError("Two steps of the plan have the same key.")
+        cluster = self._clusters.get(plan.cluster)
+        if cluster is None:
+            known = ", ".join(sorted(self._clusters)) or "none"
+            raise InputError(f"This executor writes to no cluster called {plan.cluster}.", hint=f"It knows: {known}.")
+        return cluster
+
+    def _circumstances(self, plan: Plan, tier: str, author: str, *, by_requester: bool, channel: str, simulated: bool) -> Circumstances:
+        return Circumstances(
+            tool=plan.tool, tier=str(tier), targets=len(plan.subjects), author=author, by_requester=by_requester, channel=channel,
+            one_person=self._options.one_person, simulated=simulated,
+        )  # fmt: skip

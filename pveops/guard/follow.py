@@ -1,0 +1,144 @@
+"""From "it was sent" to "it is so": find the task, follow it, read the effect back."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+from pveops.base.clock import Clock
+from pveops.base.errors import PveopsError
+from pveops.base.retry import backoff_s
+from pveops.base.units import fmt_duration
+from pveops.guard.events import EventKind, RunEvent
+from pveops.guard.live import LiveLog
+from pveops.guard.ports import Cluster
+from pveops.model.facts import mismatches
+from pveops.model.plan import Step
+from pveops.model.run import StepState
+from pveops.model.tasks import Task, Upid
+
+_NODE_SLACK_S = 1
+"""Task start times are whole seconds."""
+
+
+class Follower:
+    """Reads only. Each method returns the event that happened, or None when we are shutting down."""
+
+    def __init__(self, *, clock: Clock, live: LiveLog, stopping: threading.Event, task_timeout_s: float, lost_after_s: float) -> None:
+        self._clock = clock
+        self._live = live
+        self._stopping = stopping
+        self._task_timeout_s = task_timeout_s
+        self._lost_after_s = lost_after_s
+
+    def reconcile(self, cluster: Cluster, step: Step, state: StepState, node: str) -> RunEvent | None:
+        """No answer is known: wait until none can come, then adopt the one task that fits, or say that nobody knows."""
+        if not self._wait_out(state, cluster.writer.timeout_s):
+            return None
+        if not step.task_types:
+            return self._reconcile_synchronous(cluster, step, state)
+        looked = (f"task list of {node}, {step.task_types[0]} of {step.subject.partition('/')[2]} by {cluster.writer.token_id}",)
+        try:
+            rows = cluster.reader.node_tasks(node, since_s=(state.intent_node_s or 0) - _NODE_SLACK_S)
+        except PveopsError as err:
+            text = f"{node} took the request, or not: it never answered, and its task list cannot be read. We did not send it again."
+            return self._event("not_found", state.key, text=text, lines=(*looked, err.message), retry=True)
+        fits = [row for row in rows if _fits(row, step, state, cluster.writer.token_id)]
+        if len(fits) == 1:
+            return replace(
+                self._event("adopted", state.key, text="no answer came; exactly one task fits", lines=looked), upid=str(fits[0].upid)
+            )
+        if fits:
+            text = f"{len(fits)} tasks on {node} could be ours, so none is taken for it. We did not send it again."
+            return self._event("not_found", state.key, text=text, lines=(*looked, *(str(row.upid) for row in fits[:5])))
+        text = f"{node} never answered and lists no task for it. We did not send it again."
+        return self._event("not_found", state.key, text=text, lines=looked)
+
+    def follow(self, cluster: Cluster, run_id: str, state: StepState) -> RunEvent | None:
+        """Follow the task until it ends, or until it can no longer be asked about."""
+        upid = Upid.parse(state.upid)
+        started = heard = self._clock.monotonic_s()
+        waits = backoff_s(first_s=0.1, factor=1.5, most_s=2.0)
+        seen = 0
+        while not self._stopping.is_set():
+            try:
+                outcome = cluster.reader.task_outcome(upid)
+                lines, _ = cluster.reader.task_log(upid, start=seen)
+                heard = self._clock.monotonic_s()
+            except PveopsError as err:
+                if not err.temporary or self._clock.monotonic_s() - heard > self._lost_after_s:
+                    text = f"{upid.node} no longer tells about the task: {err.message}"
+                    return self._event("task_lost", state.key, text=text, lines=(f"task {upid}",), retry=err.temporary)
+            else:
+                seen += len(lines)
+                self._live.add(run_id, lines)
+                if outcome.kind != "running":
+                    ended = self._event("task_ended", state.key, text=outcome.text, lines=self._live.tail(run_id))
+                    return replace(
+                        ended, upid=state.upid, ok=outcome.ok, warned=outcome.kind == "warnings", unsure=outcome.kind == "unknown"
+                    )
+            if self._clock.monotonic_s() - started > self._task_timeout_s:
+                text = f"the task still runs after {fmt_duration(self._task_timeout_s)}; it is not interrupted"
+                return self._event("task_lost", state.key, text=text, lines=(f"task {upid}",), retry=True)
+            self._stopping.wait(next(waits))
+        return None
+
+    def read_back(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
+        """Read what the step was to bring about, until it is so or the time for it is over."""
+        deadline = self._clock.monotonic_s() + step.settle_s
+        waits = backoff_s(first_s=0.1, factor=1.6, most_s=3.0)
+        subjects = tuple(dict.fromkeys(fact.subject for fact in step.expects))
+        while not self._stopping.is_set():
+            try:
+                misses = mismatches(step.expects, cluster.reader.facts(subjects), intent_node_s=state.intent_node_s) if subjects else ()
+                trouble = "; ".join(miss.text for miss in misses if miss.unknown)
+            except PveopsError as err:
+                misses, trouble = (), err.message
+            if not misses and not trouble:
+                return self._event("observed", state.key)
+            if self._clock.monotonic_s() >= deadline:
+                if trouble:
+                    text = f"the task ended well, but its effect could not be read back: {trouble}"
+                    return self._event("unreadable", state.key, text=text, lines=subjects, retry=True)
+                said = "; ".join(miss.text for miss in misses)
+                return self._event("not_observed", state.key, text=f"the task ended well, but {fmt_duration(step.settle_s)} later {said}")
+            self._stopping.wait(next(waits))
+        return None
+
+    def _wait_out(self, state: StepState, timeout_s: float) -> bool:
+        """Wait until the request can no longer be answered; False when we are shutting down."""
+        if state.started is None:
+            return True
+        left_s = (state.started + timedelta(seconds=timeout_s) - self._clock.now()).total_seconds()
+        if left_s > 0 and self._stopping.wait(min(left_s, timeout_s)):
+            return False
+        return not self._stopping.is_set()
+
+    def _reconcile_synchronous(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent:
+        """A call without a task: its effect is the only witness."""
+        try:
+            misses = mismatches(
+                step.expects, cluster.reader.facts(sorted({fact.subject for fact in step.expects})), intent_node_s=state.intent_node_s
+            )
+        except PveopsError as err:
+            text = "no answer came, and the state cannot be read. We did not send it again."
+            return self._event("not_found", state.key, text=text, lines=(err.message,), retry=True)
+        if step.expects and not misses:
+            return self._event("adopted", state.key, text="no answer came; the expected state is there")
+        text = "no answer came, and the expected state is not there. We did not send it again."
+        return self._event("not_found", state.key, text=text, lines=tuple(miss.text for miss in misses))
+
+    def _event(self, kind: EventKind, step: str, *, text: str = "", lines: tuple[str, ...] = (), retry: bool = False) -> RunEvent:
+        return RunEvent(kind=kind, at=self._clock.now(), step=step, text=text, lines=lines, retry=retry)
+
+
+def _fits(row: Task, step: Step, state: StepState, token_id: str) -> bool:
+    """Whether a task can only be this step's: our token, the type, the guest, and not before the intent by the node's own clock."""
+    ours = f"{row.user}!{row.token}" == token_id if row.token else row.user == token_id
+    return (
+        ours
+        and row.type in step.task_types
+        and row.id == step.subject.partition("/")[2]
+        and row.upid.starttime_s >= (state.intent_node_s or 0) - _NODE_SLACK_S
+    )

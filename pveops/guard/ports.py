@@ -1,0 +1,182 @@
+"""What the guard needs from the outside. ``app.executor`` plugs the real parts in; tests plug in theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from pveops.guard.events import RunEvent
+from pveops.model.facts import Facts
+from pveops.model.plan import WireCall
+from pveops.model.proposal import Proposal
+from pveops.model.refs import GuestRef
+from pveops.model.resources import Answer, Node
+from pveops.model.tasks import Outcome, Task, Upid
+
+
+class Reader(Protocol):
+    """Reads the cluster with the executor's own token. Every method may raise ``TransportError`` or ``ApiError``."""
+
+    def simulated(self) -> bool:
+        """Whether the simulated cluster answers."""
+        ...
+
+    def version(self) -> str:
+        """The cluster's version text."""
+        ...
+
+    def facts(self, subjects: Iterable[str]) -> Facts:
+        """The named facts about these subjects, fresh."""
+        ...
+
+    def nodes(self) -> Answer[Node]:
+        """All nodes with their load."""
+        ...
+
+    def node_time_s(self, node: str) -> int:
+        """A node's own clock, Unix seconds."""
+        ...
+
+    def migrate_preconditions(self, ref: GuestRef, target: str) -> dict[str, Any]:
+        """What the cluster says about moving a guest."""
+        ...
+
+    def can_snapshot(self, ref: GuestRef) -> bool:
+        """Whether the guest's storages can take a snapshot."""
+        ...
+
+    def task_outcome(self, upid: Upid) -> Outcome:
+        """How a task stands."""
+        ...
+
+    def task_log(self, upid: Upid, *, start: int = 0, limit: int = 500) -> tuple[tuple[str, ...], int]:
+        """Lines of a task's log and their number in all."""
+        ...
+
+    def node_tasks(self, node: str, *, since_s: int) -> Sequence[Task]:
+        """Tasks of one node, running and ended, that started at or after a time by that node's clock."""
+        ...
+
+
+class Answered(Protocol):
+    """What a writer returns: the task, or none for a synchronous call."""
+
+    @property
+    def upid(self) -> Upid | None:
+        """The task that was started."""
+        ...
+
+
+class Writer(Protocol):
+    """Sends granted calls, each at most once."""
+
+    @property
+    def token_id(self) -> str:
+        """``user@realm!name`` of the write token."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """After this many seconds without an answer a call counts as unanswered."""
+        ...
+
+    def send(self, call: WireCall, grant: object) -> Answered:
+        """Send one call.
+
+        Raises:
+            Unreachable: surely not sent.
+            NoAnswer: it may have been carried out.
+            ApiError: refused; nothing was done.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """Durable memory: what returns from a method is on disk."""
+
+    def add_proposal(self, proposal: Proposal) -> None:
+        """Store a new proposal. Raises ``Used`` if its id exists."""
+        ...
+
+    def save_proposal(self, proposal: Proposal) -> Proposal:
+        """Store a changed proposal under the next version."""
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal:
+        """One proposal. Raises ``UnknownName``."""
+        ...
+
+    def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
+        """Proposals, newest first."""
+        ...
+
+    def waiting(self) -> list[Proposal]:
+        """Proposals that nobody has decided yet."""
+        ...
+
+    def open_run(self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: RunEvent) -> Proposal:
+        """In one transaction: spend the approval, mark the proposal approved, start the run's journal. Raises ``Used``."""
+        ...
+
+    def approval(self, run_id: str) -> dict[str, Any]:
+        """The approval that a run was opened with, as JSON."""
+        ...
+
+    def append(self, run_id: str, event: RunEvent) -> None:
+        """Add an event to a run's journal."""
+        ...
+
+    def close_run(self, run_id: str) -> None:
+        """The run has ended and holds its guests no longer."""
+        ...
+
+    def history(self, run_id: str) -> list[RunEvent]:
+        """All events of a run, in order."""
+        ...
+
+    def open_runs(self) -> list[tuple[str, str]]:
+        """(run id, proposal id) of runs that hold their guests."""
+        ...
+
+    def announce(self, kind: str, *, proposal_id: str = "", actor: str = "", text: str = "") -> int:
+        """Add a line to the feed; returns its sequence number."""
+        ...
+
+    def feed(self, *, after: int, limit: int) -> list[dict[str, Any]]:
+        """Lines of the feed after a sequence number."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Lets runs advance. In this process for now; a queue with several workers later."""
+
+    def start(self, advance: Callable[[str], None]) -> None:
+        """Begin to work; ``advance(run_id)`` carries a run as far as it goes."""
+        ...
+
+    def submit(self, run_id: str, *, after_s: float = 0.0) -> None:
+        """Let a run advance, now or after a while."""
+        ...
+
+    def stop(self) -> None:
+        """Begin no further work, and wait for what is between two steps."""
+        ...
+
+
+class Cluster(Protocol):
+    """A cluster as the executor holds it."""
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        ...
+
+    @property
+    def reader(self) -> Reader:
+        """Reads."""
+        ...
+
+    @property
+    def writer(self) -> Writer:
+        """Writes."""
+        ...

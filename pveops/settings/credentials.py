@@ -1,0 +1,75 @@
+"""The caller's own credential: who we are to the executor."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pveops.base.errors import ConfigError
+from pveops.base.files import read_secret, write_whole
+from pveops.base.secret import Secret
+from pveops.settings.home import Home
+
+_NAME = re.compile(r"^[a-z][a-z0-9._-]{0,31}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A principal's token and, for people, the private key that signs their approvals."""
+
+    principal: str
+    token: Secret
+    private_key: Secret | None = None
+
+
+def check_principal(name: str) -> str:
+    """The name of a principal, if it can be one.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not _NAME.match(name):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a principal.", hint="Lower-case letters, digits, - _ and ., starting with a letter."
+        )
+    return name
+
+
+def load_credential(home: Home, principal: str) -> Credential:
+    """Read a principal's credential file (mode 0600).
+
+    Raises:
+        ConfigError: missing, open to others, or damaged.
+    """
+    path = home.credential(check_principal(principal))
+    text = read_secret(path, f"the credential of {principal}").reveal()
+    try:
+        data = json.loads(text)
+        key = data.get("private_key")
+        return Credential(str(data["principal"]), Secret(str(data["token"])), Secret(str(key)) if key else None)
+    except (ValueError, KeyError, AttributeError) as err:
+        raise ConfigError(f"{path} is damaged.", hint=f"Make a new one with `pveops init --renew {principal}`.") from err
+
+
+def save_credential(home: Home, credential: Credential) -> None:
+    """Write a principal's credential file, readable by its owner alone.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    data = {"principal": credential.principal, "token": credential.token.reveal()}
+    if credential.private_key is not None:
+        data["private_key"] = credential.private_key.reveal()
+    write_whole(home.credential(check_principal(credential.principal)), (json.dumps(data) + "\n").encode())
+
+
+def own_credential(home: Home, default: str, env: Mapping[str, str] = os.environ) -> Credential:
+    """The credential of ``PVEOPS_PRINCIPAL``, else of the default principal.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return load_credential(home, env.get("PVEOPS_PRINCIPAL") or default)

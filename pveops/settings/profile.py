@@ -1,0 +1,211 @@
+"""Profiles: how to reach a cluster, from ``config.toml`` and the environment."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pveops.base.errors import ConfigError
+from pveops.base.files import read_secret
+from pveops.base.secret import Secret
+from pveops.settings.home import Home
+
+_FINGERPRINT = re.compile(r"^(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$|^[0-9A-Fa-f]{64}$")
+_TOKEN = re.compile(r"^[^\s@!=:]+@[A-Za-z][\w.-]*![A-Za-z][\w.-]*=[^\s=]+$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+
+
+class Profile(BaseModel):
+    """One cluster. Several URLs are endpoints of the same cluster; the first that answers is used.
+
+    ``timeout_s`` bounds a read, ``write_timeout_s`` a write, both in seconds. ``fingerprints`` (SHA-256) pin the certificate of each
+    URL in order, or one for all; ``ca`` is a PEM file; with neither, the system's authorities decide.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    urls: tuple[str, ...] = ()
+    read_token_file: str = ""
+    write_token_file: str = ""
+    ca: str = ""
+    fingerprints: tuple[str, ...] = ()
+    connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    write_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+
+
+class ExecutorOptions(BaseModel):
+    """How the executor decides. ``approval_ttl_s``: how long a proposal waits, in seconds. ``bulk_targets``: from how many targets on a plan is RED."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    approval_ttl_s: Annotated[int, Field(ge=5, le=86_400)] = 900
+    bulk_targets: Annotated[int, Field(ge=2, le=1000)] = 10
+    task_timeout_s: Annotated[int, Field(ge=1, le=864_000)] = 86_400
+    own_guests: tuple[int, ...] = ()
+    """Guests that pveops itself runs on: nothing may touch them."""
+
+
+class Config(BaseModel):
+    """The whole of ``config.toml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default_profile: str = ""
+    operator: str = "operator"
+    """The person whose card confirms on this machine."""
+    set_up: Literal["one-person", "team"] = "one-person"
+    profiles: dict[str, Profile] = {}
+    executor: ExecutorOptions = ExecutorOptions()
+
+
+class Target(BaseModel):
+    """A profile with the environment applied and paths resolved. Tokens are read when they are needed."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    home: Home
+    profile: Profile
+    env: Mapping[str, str] = Field(repr=False)
+
+    @property
+    def ca(self) -> Path | None:
+        """The PEM file to check certificates with, where one is set.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        if not self.profile.ca:
+            return None
+        path = self.home.root / Path(self.profile.ca).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"The certificate authority file {path} of profile {self.name} is not there.",
+                hint="Run `pveops init`, or name the right file.",
+            )
+        return path
+
+    def read_token(self) -> Secret:
+        """The token for reading.
+
+        Raises:
+            ConfigError: none is set, its file is missing or open to others, or it has not the form ``user@realm!name=value``.
+        """
+        return self._token("PVEOPS_READ_TOKEN", self.profile.read_token_file, "read_token_file", "the read token")
+
+    def write_token(self) -> Secret:
+        """The token for writing: for the executor only.
+
+        Raises:
+            ConfigError: as ``read_token``.
+        """
+        return self._token("PVEOPS_WRITE_TOKEN", self.profile.write_token_file, "write_token_file", "the write token")
+
+    def _token(self, variable: str, file: str, key: str, what: str) -> Secret:
+        given = self.env.get(variable, "")
+        if not given and not file:
+            raise ConfigError(
+                f"Profile {self.name} has no {what.removeprefix('the ')}.", hint=f"Set {variable}, or {key} in {self.home.config}."
+            )
+        token = Secret(given) if given else read_secret(self.home.root / Path(file).expanduser(), what)
+        if not _TOKEN.match(token.reveal()):
+            raise ConfigError(
+                f"{what.capitalize()} of profile {self.name} has not the form user@realm!name=value.",
+                hint=f"Look at {variable if given else file}.",
+            )
+        return token
+
+
+def load_config(home: Home) -> Config:
+    """Read ``config.toml``; a missing file is an empty one.
+
+    Raises:
+        ConfigError: unreadable, no TOML, an unknown key or a value out of bounds: the place is named.
+    """
+    try:
+        text = home.config.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"Cannot read {home.config}: {err}.", hint="Check its owner and mode.") from err
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(
+            f"{home.config} is no valid TOML: {err}.", hint="Mend that line, or move the file away and run `pveops init`."
+        ) from err
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{home.config}: {where}: {first['msg']}.", hint="Mend or remove that key; docs/configuration.md lists all of them."
+        ) from err
+
+
+def _check_url(url: str, where: str) -> str:
+    parts = urlsplit(url if "//" in url else f"https://{url}")
+    try:
+        port = parts.port or 8006
+    except ValueError as err:
+        raise ConfigError(f"{where}: {url!r} has no usable port.", hint="Write https://host:8006.") from err
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.path.strip("/"):
+        raise ConfigError(
+            f"{where}: {url!r} is no address of a Proxmox VE node.", hint="Write https://host:8006, without user, path or http."
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"https://{host}:{port}"
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[,\s]+", text.strip()) if part)
+
+
+def resolve(name: str | None, home: Home, env: Mapping[str, str]) -> Target:
+    """The profile to use: the named one, else ``PVEOPS_PROFILE``, else ``default_profile``, else the only one; the environment wins over the file.
+
+    Raises:
+        ConfigError: no such profile, no URL, a bad URL or fingerprint.
+    """
+    config = load_config(home)
+    wanted = (
+        name or env.get("PVEOPS_PROFILE") or config.default_profile or (next(iter(config.profiles)) if len(config.profiles) == 1 else "")
+    )
+    if wanted and not _NAME.match(wanted):
+        raise ConfigError(f"{wanted!r} cannot be the name of a profile.", hint="Letters, digits, - _ and . are allowed.")
+    if wanted and wanted not in config.profiles and (name or not env.get("PVEOPS_URLS")):
+        known = ", ".join(sorted(config.profiles)) or "none yet"
+        raise ConfigError(f"There is no profile called {wanted}.", hint=f"Known: {known}. `pveops init` makes one.")
+    base = config.profiles.get(wanted, Profile())
+    changes: dict[str, object] = {}
+    if env.get("PVEOPS_URLS"):
+        changes["urls"] = _split(env["PVEOPS_URLS"])
+    if env.get("PVEOPS_CA"):
+        changes.update(ca=str(Path(env["PVEOPS_CA"]).expanduser().absolute()), fingerprints=())
+    if env.get("PVEOPS_FINGERPRINTS"):
+        changes.update(fingerprints=_split(env["PVEOPS_FINGERPRINTS"]), ca="")
+    profile = base.model_copy(update=changes)
+    where = "PVEOPS_URLS" if "urls" in changes else f"profile {wanted}"
+    if not profile.urls:
+        raise ConfigError(
+            "No cluster is set up yet.", hint=f"Run `pveops init`, set PVEOPS_URLS, or try `pveops up --sim`. (Looked in {home.config}.)"
+        )
+    urls = tuple(_check_url(url, where) for url in profile.urls)
+    for print_ in profile.fingerprints:
+        if not _FINGERPRINT.match(print_):
+            raise ConfigError(
+                f"{where}: {print_!r} is no SHA-256 fingerprint.",
+                hint="It has 64 hexadecimal digits, often written as AA:BB:…; `pveops init` shows it.",
+            )
+    if len(profile.fingerprints) not in (0, 1, len(urls)):
+        raise ConfigError(
+            f"{where}: {len(profile.fingerprints)} fingerprints for {len(urls)} URLs.",
+            hint="Give one fingerprint for all, or one per URL in the same order.",
+        )
+    return Target(name=wanted or "env", home=home, profile=profile.model_copy(update={"urls": urls}), env=dict(env))

@@ -1,0 +1,1 @@
+"""Durable memory in SQL: proposals, run journals, the feed. SQLite (WAL, synchronous FULL) by default."""

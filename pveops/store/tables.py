@@ -1,0 +1,63 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Boolean, Integer, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA_VERSION = 1
+
+
+class Base(DeclarativeBase):
+    """All tables of the executor's store."""
+
+
+class MetaRow(Base):
+    """Facts about the store itself."""
+
+    __tablename__ = "meta"
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class ProposalRow(Base):
+    """A proposal as JSON, with what is searched by."""
+
+    __tablename__ = "proposals"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, index=True)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    body: Mapped[dict] = mapped_column(JSON)  # type: ignore[type-arg]
+
+
+class RunRow(Base):
+    """A run; the approval it was opened with can be spent once."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    proposal_id: Mapped[str] = mapped_column(String(16), unique=True)
+    approval_id: Mapped[str] = mapped_column(String(40), unique=True)
+    approval: Mapped[dict] = mapped_column(JSON)  # type: ignore[type-arg]
+    open: Mapped[bool] = mapped_column(Boolean, index=True)
+
+
+class JournalRow(Base):
+    """One event of a run."""
+
+    __tablename__ = "journal"
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(String(16), index=True)
+    body: Mapped[dict] = mapped_column(JSON)  # type: ignore[type-arg]
+
+
+class FeedRow(Base):
+    """One line of news."""
+
+    __tablename__ = "feed"
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    at: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(40))
+    proposal_id: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(Text)

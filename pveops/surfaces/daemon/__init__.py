@@ -1,0 +1,1 @@
+"""The executor's server: ASGI over a Unix socket."""

@@ -1,0 +1,287 @@
+"""The routes of the executor's API. They translate; every decision is the guard's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from pveops.app.executor import Parts, boundary
+from pveops.base.errors import Denied, GuardError, InputError, PveopsError
+from pveops.base.ids import is_id
+from pveops.base.secret import Secret
+from pveops.guard.principals import Principal
+from pveops.model.codec import decode, encode
+from pveops.model.messages import ApproveRequest, ExecutorInfo, KillRequest, ProposeRequest, ReasonRequest, ResolveRequest
+from pveops.model.plan import Plan
+from pveops.model.run import RunStatus
+from pveops.observe.context import correlated
+from pveops.surfaces.daemon.peer import Peer
+
+_LARGEST_BODY_BYTES = 16 << 20
+_LONGEST_WAIT_S = 60.0
+
+Handler = Callable[["Call"], Any]
+
+
+class News:
+    """Wakes everybody who waits for the feed. ``ring`` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[asyncio.Event] = set()
+
+    def ring(self) -> None:
+        """Something was announced."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for event in self._waiting:
+            event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next ring, or after so many seconds."""
+        self._loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._waiting.discard(event)
+
+
+class Call:
+    """One request, with its caller known and its body read."""
+
+    def __init__(self, parts: Parts, request: Request, who: Principal, peer: Peer, body: Any) -> None:
+        self.parts = parts
+        self.request = request
+        self.who = who
+        self.peer = peer
+        self.body = body
+
+    @property
+    def id(self) -> str:
+        """The proposal in the path."""
+        return str(self.request.path_params["proposal"])
+
+    def channel(self, claimed: str) -> str:
+        """Where a decision was made. ``cli`` is believed only of a process with a terminal."""
+        if claimed == "cli" and not self.peer.has_terminal:
+            return "script"
+        return claimed if claimed in ("card", "dashboard", "cli") else "other"
+
+    def number(self, name: str, default: float, most: float) -> float:
+        """A number of the query string.
+
+        Raises:
+            InputError: it is none.
+        """
+        text = self.request.query_params.get(name, "")
+        try:
+            return min(float(text), most) if text else default
+        except ValueError as err:
+            raise InputError(f"{name} should be a number, not {text[:40]!r}.") from err
+
+
+def _view(call: Call, proposal_id: str) -> dict[str, Any]:
+    return encode(call.parts.executor.view(call.parts.executor.get(proposal_id)))
+
+
+def info(call: Call) -> dict[str, Any]:
+    """Who answers."""
+    from pveops import __version__  # noqa: PLC0415 - the package root imports lazily
+
+    parts = call.parts
+    cluster = next(iter(parts.clusters.values()))
+    try:
+        version, simulated = cluster.reader.version(), cluster.reader.simulated()
+    except PveopsError as err:
+        version, simulated = f"does not answer ({err.message})", False
+    runs = [parts.runner.load(run_id, parts.journal.proposal(proposal_id)) for run_id, proposal_id in parts.journal.open_runs()]
+    return encode(
+        ExecutorInfo(
+            executor=parts.executor.identity, version=__version__, pid=os.getpid(), cluster=cluster.name, cluster_version=version, simulated=simulated,
+            boundary=boundary(call.peer.uid), policy_hash=parts.policy.hash, policy_name=parts.policy.fault or parts.policy.name,
+            principal=call.who.name, principal_kind=call.who.kind, kill=parts.kill.state(), waiting=len(parts.journal.waiting()),
+            running=sum(run.status is RunStatus.RUNNING for run in runs), unknown=sum(run.status is RunStatus.UNKNOWN for run in runs),
+            started=started(parts),
+        )
+    )  # fmt: skip
+
+
+def started(parts: Parts) -> datetime:
+    """When this executor took its home."""
+    return datetime.fromtimestamp(parts.home.executor_lock.stat().st_mtime, parts.clock.now().tzinfo)
+
+
+def propose(call: Call) -> dict[str, Any]:
+    """Put a plan forward."""
+    request = decode(ProposeRequest, call.body)
+    return encode(call.parts.executor.view(call.parts.executor.propose(call.who, request, call.channel(request.origin.surface))))
+
+
+def preview(call: Call) -> dict[str, Any]:
+    """Look, without storing anything."""
+    return encode(call.parts.executor.preview(decode(Plan, call.body)))
+
+
+def proposals(call: Call) -> list[dict[str, Any]]:
+    """The list."""
+    only_open = call.request.query_params.get("open") == "1"
+    return [encode(view) for view in call.parts.executor.views(only_open=only_open, limit=int(call.number("limit", 100, 1000)))]
+
+
+def proposal(call: Call) -> dict[str, Any]:
+    """One of them."""
+    return _view(call, call.id)
+
+
+def approve(call: Call) -> dict[str, Any]:
+    """Spend an approval."""
+    request = decode(ApproveRequest, call.body)
+    call.parts.executor.approve(call.who, call.id, request, call.channel(request.channel))
+    return _view(call, call.id)
+
+
+def deny(call: Call) -> dict[str, Any]:
+    """Say no."""
+    call.parts.executor.deny(call.who, call.id, decode(ReasonRequest, call.body).reason)
+    return _view(call, call.id)
+
+
+def withdraw(call: Call) -> dict[str, Any]:
+    """Take back."""
+    call.parts.executor.withdraw(call.who, call.id, decode(ReasonRequest, call.body).reason)
+    return _view(call, call.id)
+
+
+def stop(call: Call) -> dict[str, Any]:
+    """Start no further step."""
+    call.parts.executor.stop(call.who, call.id, decode(ReasonRequest, call.body).reason)
+    return _view(call, call.id)
+
+
+def resolve(call: Call) -> dict[str, Any]:
+    """A person's word on an unknown outcome."""
+    call.parts.executor.resolve(call.who, call.id, decode(ResolveRequest, call.body))
+    return _view(call, call.id)
+
+
+def kill_state(call: Call) -> dict[str, Any]:
+    """The kill switch."""
+    return encode(call.parts.kill.state())
+
+
+def kill(call: Call) -> dict[str, Any]:
+    """Turn it."""
+    request = decode(KillRequest, call.body)
+    call.parts.executor.kill(call.who, on=request.on, why=request.why)
+    return encode(call.parts.kill.state())
+
+
+def audit(call: Call) -> list[dict[str, Any]]:
+    """Audit records."""
+    return call.parts.executor.records(
+        call.who, proposal=call.request.query_params.get("proposal", ""), limit=int(call.number("limit", 100, 100_000))
+    )
+
+
+def make_app(parts: Parts, news: News) -> Starlette:
+    """The ASGI application of one executor."""
+
+    def route(path: str, method: str, handler: Handler) -> Route:
+        async def endpoint(request: Request) -> JSONResponse:
+            given = request.headers.get("x-correlation-id", "")
+            with correlated(given if is_id(given, "c") else "") as correlation:
+                try:
+                    call = await _enter(parts, request)
+                    return JSONResponse(await run_in_threadpool(handler, call))
+                except PveopsError as err:
+                    err.correlation = err.correlation or correlation
+                    return JSONResponse({"error": err.to_dict()}, status_code=err.http_status)
+
+        return Route(path, endpoint, methods=[method])
+
+    async def events(request: Request) -> JSONResponse:
+        try:
+            call = await _enter(parts, request)
+            after, wait_s = int(call.number("after", 0, 1 << 53)), call.number("wait_s", 0, _LONGEST_WAIT_S)
+        except PveopsError as err:
+            return JSONResponse({"error": err.to_dict()}, status_code=err.http_status)
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            rows = await run_in_threadpool(lambda: parts.journal.feed(after=after, limit=500))
+            left = deadline - asyncio.get_running_loop().time()
+            if rows or left <= 0:
+                return JSONResponse(rows)
+            await news.wait(min(left, 1.0))
+
+    async def health(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    one = "/v1/proposals/{proposal}"
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/events", events),
+            route("/v1/info", "GET", info),
+            route("/v1/preview", "POST", preview),
+            route("/v1/proposals", "GET", proposals),
+            route("/v1/proposals", "POST", propose),
+            route(one, "GET", proposal),
+            route(f"{one}/approve", "POST", approve),
+            route(f"{one}/deny", "POST", deny),
+            route(f"{one}/withdraw", "POST", withdraw),
+            route(f"{one}/stop", "POST", stop),
+            route(f"{one}/resolve", "POST", resolve),
+            route("/v1/kill", "GET", kill_state),
+            route("/v1/kill", "POST", kill),
+            route("/v1/audit", "GET", audit),
+        ]
+    )
+
+
+async def _enter(parts: Parts, request: Request) -> Call:
+    """Know the caller, by the kernel's word and by token, and read the body.
+
+    Raises:
+        Denied: not let in; written to the ledger.
+        InputError: the body is too large or no JSON.
+    """
+    peer: Peer = request.state.peer
+    body: Any = None
+    if request.method == "POST":
+        raw = await request.body()
+        if len(raw) > _LARGEST_BODY_BYTES:
+            raise InputError("The request is larger than 16 MiB.")
+        try:
+            body = await request.json()
+        except ValueError as err:
+            raise InputError("The request holds no JSON.") from err
+    return await run_in_threadpool(_known, parts, request, peer, body)
+
+
+def _known(parts: Parts, request: Request, peer: Peer, body: Any) -> Call:
+    what = f"{request.method} {request.url.path}"
+    try:
+        if peer.uid not in (os.getuid(), 0):
+            raise Denied(f"User {peer.uid} may not talk to this executor.", details={"rule": "peer-user"})
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Denied("No principal token was sent.", hint="Set PVEOPS_PRINCIPAL, or run `pveops init`.", details={"rule": "no-token"})
+        return Call(parts, request, parts.principals.by_token(Secret(token)), peer, body)
+    except GuardError as err:
+        parts.executor.note_refusal(f"uid {peer.uid} pid {peer.pid}", what, err)
+        raise

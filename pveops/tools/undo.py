@@ -1,0 +1,62 @@
+"""The inverse of what a run did, as a new plan on fresh state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pveops.base.errors import InputError
+from pveops.model.facts import mismatches
+from pveops.model.plan import Change, Fact, Plan, Step
+from pveops.tools.ports import Ports
+
+_ASSUMED = ("node", "kind", "status", "lock", "template", "digest", "snapshots", "hastate")
+
+
+def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
+    """A plan that takes back the steps ``done`` (keys) of a plan, last first.
+
+    Raises:
+        InputError: nothing was done, a step has no inverse, or the state is no longer the one that the step left behind.
+    """
+    steps = [step for step in plan.steps if step.key in done]
+    if not steps:
+        raise InputError("Nothing of this ran, so there is nothing to take back.")
+    without = [step for step in steps if step.undo is None]
+    if without:
+        said = "; ".join(f"{step.text}: {step.no_undo or 'no inverse is known'}" for step in without)
+        raise InputError(f"This cannot be taken back. {said}.")
+    facts = ports.reader.facts(plan.subjects)
+    last = {step.subject: step for step in steps}
+    moved = [miss for step in last.values() for miss in mismatches(tuple(fact for fact in step.expects if fact.op != "restarted"), facts)]
+    if moved:
+        raise InputError(
+            f"The state is no longer what it was afterwards: {'; '.join(miss.text for miss in moved)}.",
+            hint="Look at the guest and decide anew.",
+        )
+    undone: list[Step] = []
+    seen: set[str] = set()
+    for number, step in enumerate(reversed(steps), start=1):
+        assumed: tuple[Fact, ...] = ()
+        if step.subject not in seen:
+            names = [name for name in _ASSUMED if f"{step.subject}.{name}" in facts.values]
+            assumed = tuple(Fact(subject=step.subject, field=name, value=facts.values[f"{step.subject}.{name}"]) for name in names)
+            seen.add(step.subject)
+        undone.append(replace(_inverse(step), key=f"s{number}", assumes=assumed))
+    count = len(undone)
+    return Plan(
+        cluster=plan.cluster,
+        tool=f"{plan.tool}.undo",
+        args=plan.args,
+        summary=undone[0].text if count == 1 else f"Take back: {plan.summary}",
+        action="undo" if count == 1 else f"undo of {count} steps",
+        steps=tuple(undone),
+        changes=tuple(Change(what=change.what, before=change.after, after=change.before) for change in plan.changes if not change.by),
+        undo_text="Propose the same again",
+    )
+
+
+def _inverse(step: Step) -> Step:
+    if step.undo is None:
+        raise InputError(f"{step.text} cannot be taken back.")
+    return step.undo

@@ -1,0 +1,23 @@
+"""Handlers, one small function per API method, grouped by what they are about."""
+
+from __future__ import annotations
+
+from pveops.sim.methods import access, access_rights, cluster_views, nodes, version
+from pveops.sim.methods.table import Entry
+
+_MODULES = (access, access_rights, cluster_views, nodes, version)
+
+
+def handlers() -> dict[tuple[str, str], Entry]:
+    """Every handler by verb and path template.
+
+    Raises:
+        ValueError: two modules answer the same method.
+    """
+    found: dict[tuple[str, str], Entry] = {}
+    for module in _MODULES:
+        twice = found.keys() & module.api.entries.keys()
+        if twice:
+            raise ValueError(f"answered twice: {sorted(twice)}")
+        found.update(module.api.entries)
+    return found

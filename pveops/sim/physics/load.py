@@ -1,0 +1,210 @@
+"""Load curves of guests: smooth functions of time with integrals in closed form.
+
+Each guest has a shape ``s(t)`` around 1: a daily and a weekly wave, two short waves, and one burst somewhere in each block of a few hours.
+CPU, network and disk rates are the shape times a mean, so counters since the start are differences of its integral ``S(t)``, and an RRD
+average over any span is exact. The same numbers come out whoever asks, in which order, and at whatever speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pveops.sim.physics.curves import DAY_S, PROFILES, Sample
+from pveops.sim.state import noise
+from pveops.sim.state.guest import Guest
+
+Floats = npt.NDArray[np.float64]
+Indexes = npt.NDArray[np.int64]
+
+_WEEK_S = 7 * DAY_S
+_TURN = 2 * np.pi
+_MIB = 1024**2
+_AFTERNOON = _TURN * 0.62
+"""Where the day has its peak, as a fraction of a turn: early afternoon."""
+
+
+_ROWS = (
+    "day",
+    "day_phase",
+    "week",
+    "week_phase",
+    "wave1",
+    "period1",
+    "phase1",
+    "wave2",
+    "period2",
+    "phase2",
+    "block",
+    "burst_s",
+    "burst",
+    "key",
+    "cpu",
+    "memory",
+    "memory_wave",
+    "net_in",
+    "net_out",
+    "disk_read",
+    "disk_write",
+    "disk",
+    "disk_growth",
+)
+_ROW = {name: index for index, name in enumerate(_ROWS)}
+
+
+def _parameters(seed: int, guest: Guest) -> list[float]:
+    """The curve of a guest; follows from seed and id, whatever else exists."""
+    raw = np.frombuffer(noise.digest(seed, "load", guest.vmid), dtype=">u2") / 65536.0
+    profile = PROFILES.get(guest.profile, PROFILES["web"])
+    spread = 0.55 + 0.9 * raw[0]
+    burst = profile.burst * (0.7 + 0.6 * raw[1])
+    cpu = min(profile.cpu * spread * guest.level, 0.93 / (1.72 + burst))
+    net = (0.4 + 1.2 * raw[2]) * guest.level
+    return [
+        0.34 * (0.4 + 0.6 * raw[3]),
+        -_AFTERNOON + 0.9 * (raw[4] - 0.5),
+        0.12 * raw[5],
+        _TURN * raw[6],
+        0.15,
+        2200 + 3200 * raw[7],
+        _TURN * raw[8],
+        0.11,
+        240 + 420 * raw[9],
+        _TURN * raw[10],
+        7200 + 10800 * raw[11],
+        420 + 900 * raw[12],
+        burst,
+        float(guest.vmid % 1_000_003),
+        cpu,
+        min(profile.memory * (0.75 + 0.5 * raw[13]), 0.9),
+        0.04 + 0.05 * raw[14],
+        profile.net_in * net,
+        profile.net_out * net,
+        profile.disk_read * net,
+        profile.disk_write * net,
+        0.18 + 0.5 * raw[15],
+        0.0012 * raw[16],
+    ]
+
+
+def _hash01(block: Floats, key: Floats) -> Floats:
+    """A number in [0, 1) per block and guest, always the same."""
+    with np.errstate(over="ignore"):
+        mixed = block.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key.astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(30)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(27)
+        mixed *= np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+class Load:
+    """The curves of all guests, one column per guest.
+
+    Args:
+        seed: of the cluster.
+        anchor_s: the moment (seconds since the epoch) that disk growth counts from.
+    """
+
+    def __init__(self, seed: int, anchor_s: float) -> None:
+        self._seed = seed
+        self.anchor_s = anchor_s
+        self._table: Floats = np.zeros((len(_ROWS), 64))
+        self._free: list[int] = []
+        self._count = 0
+
+    def add(self, guest: Guest) -> None:
+        """Give a guest its curve."""
+        if self._free:
+            guest.index = self._free.pop()
+        else:
+            guest.index, self._count = self._count, self._count + 1
+            if self._count > self._table.shape[1]:
+                self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
+        self._table[:, guest.index] = _parameters(self._seed, guest)
+
+    def remove(self, guest: Guest) -> None:
+        """Take the column of a guest that is gone back."""
+        self._free.append(guest.index)
+        guest.index = -1
+
+    def parameter(self, name: str, index: Indexes) -> Floats:
+        """One parameter of the curves of some guests."""
+        value: Floats = self._table[_ROW[name]][index]
+        return value
+
+    def _bump(self, row: Floats, moment_s: Floats) -> tuple[Floats, Floats]:
+        """Number of the block, and how far its burst has come: 0 before, 1 after."""
+        length, duration = row[_ROW["block"]], row[_ROW["burst_s"]]
+        block = np.floor(moment_s / length)
+        begin = block * length + _hash01(block, np.broadcast_to(row[_ROW["key"]], block.shape)) * (length - duration)
+        return block, np.clip((moment_s - begin) / duration, 0.0, 1.0)
+
+    def shape(self, index: Indexes, moment_s: Floats) -> Floats:
+        """``s(t)``; index and moment are broadcast against each other."""
+        row = self._table[:, index]
+        day, day_phase, week, week_phase, wave1, period1, phase1, wave2, period2, phase2 = row[:10]
+        _, done = self._bump(row, moment_s)
+        value: Floats = (
+            1.0
+            + day * np.sin(_TURN * moment_s / DAY_S + day_phase)
+            + week * np.sin(_TURN * moment_s / _WEEK_S + week_phase)
+            + wave1 * np.sin(_TURN * moment_s / period1 + phase1)
+            + wave2 * np.sin(_TURN * moment_s / period2 + phase2)
+            + row[_ROW["burst"]] * 0.5 * (1.0 - np.cos(_TURN * done))
+        )
+        return value
+
+    def integral(self, index: Indexes, moment_s: Floats) -> Floats:
+        """``S(t)``, an integral of ``s``; only differences mean something."""
+        row = self._table[:, index]
+        day, day_phase, week, week_phase, wave1, period1, phase1, wave2, period2, phase2 = row[:10]
+        block, done = self._bump(row, moment_s)
+        area = row[_ROW["burst"]] * row[_ROW["burst_s"]]
+        waves = (
+            day * DAY_S * np.cos(_TURN * moment_s / DAY_S + day_phase)
+            + week * _WEEK_S * np.cos(_TURN * moment_s / _WEEK_S + week_phase)
+            + wave1 * period1 * np.cos(_TURN * moment_s / period1 + phase1)
+            + wave2 * period2 * np.cos(_TURN * moment_s / period2 + phase2)
+        )
+        value: Floats = moment_s - waves / _TURN + area * (0.5 * block + 0.5 * done - np.sin(_TURN * done) / (2 * _TURN))
+        return value
+
+    def memory_fraction(self, index: Indexes, moment_s: Floats, since_s: Floats) -> Floats:
+        """Used memory as a fraction of what the guest has; fills up within minutes after the start."""
+        row = self._table[:, index]
+        wave = np.sin(_TURN * moment_s / DAY_S + row[_ROW["day_phase"]] - 0.6) + 0.4 * np.sin(_TURN * moment_s / row[_ROW["period1"]])
+        full = row[_ROW["memory"]] + row[_ROW["memory_wave"]] * wave
+        age_s = np.maximum(moment_s - since_s, 0.0)
+        value: Floats = np.clip(full * (1.0 - 0.85 * np.exp(-age_s / 240.0)), 0.01, 0.985)
+        return value
+
+    def disk_fraction(self, index: Indexes, moment_s: Floats) -> Floats:
+        """Used part of the root file system."""
+        row = self._table[:, index]
+        value: Floats = np.clip(row[_ROW["disk"]] + row[_ROW["disk_growth"]] * (moment_s - self.anchor_s) / DAY_S, 0.02, 0.985)
+        return value
+
+    def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:
+        """Momentary values of running guests, each started at its ``since_s``."""
+        if not guests:
+            return []
+        index = np.fromiter((guest.index for guest in guests), np.int64, len(guests))
+        began = np.asarray(since_s, np.float64)
+        now = np.full(len(guests), moment_s)
+        maxmem = np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests))
+        done = np.maximum(self.integral(index, now) - self.integral(index, began), 0.0)
+        mem = maxmem * self.memory_fraction(index, now, began)
+        disk = np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests))
+        columns = (
+            np.minimum(self.shape(index, now) * self.parameter("cpu", index), 1.0).tolist(),
+            mem.astype(np.int64).tolist(),
+            np.minimum(mem * 1.03 + 190 * _MIB, maxmem * 1.02 + 190 * _MIB).astype(np.int64).tolist(),
+            (disk * self.disk_fraction(index, now)).astype(np.int64).tolist(),
+            *((done * self.parameter(name, index)).astype(np.int64).tolist() for name in ("net_in", "net_out", "disk_read", "disk_write")),
+            np.maximum(now - began, 0.0).astype(np.int64).tolist(),
+        )
+        return [Sample(*values) for values in zip(*columns, strict=True)]

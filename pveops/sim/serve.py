@@ -1,0 +1,261 @@
+"""Starts and ends the process of a simulated cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pveops.base.errors import ConfigError, InputError, PveopsError
+from pveops.base.files import OwnerLock, write_whole
+from pveops.sim import certs
+from pveops.sim.clock import SimClock
+from pveops.sim.control import Control
+from pveops.sim.reqlog import RequestLog
+from pveops.sim.seed.describe import describe
+from pveops.sim.seed.people import LOGINS, TOKENS
+from pveops.sim.server import Edge, canonical_url
+from pveops.sim.world import VERSION, World
+
+DEFAULT_SEED = 20_261
+MOST_NODES = 100
+MOST_GUESTS = 10_000
+_MOST_SPEED = 100_000.0
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What a simulated cluster is to be.
+
+    Args:
+        info: the file that gets one JSON object when the cluster is ready.
+        nodes: 1 to 100.
+        guests: 3 to 10,000.
+        port: 0 takes any free one.
+        host: the address to listen on.
+        speed: simulated seconds per real second.
+        latency_ms: real milliseconds that every answer waits, after the effect of the request has happened.
+        seed: chooses the cluster; the same seed gives the same one.
+        request_log: a file that gets a line for every request received and answered.
+        state_dir: a folder that keeps the certificate authority and the secrets from start to start.
+        ha_guests: how many guests high availability manages.
+        inventory: a JSON file that describes the cluster; then nodes and guests are taken from it.
+        start_s: the simulated time at the start, seconds since the epoch; the real time when not given.
+    """
+
+    info: Path
+    nodes: int = 3
+    guests: int = 40
+    port: int = 8006
+    host: str = "127.0.0.1"
+    speed: float = 1.0
+    latency_ms: float = 0.0
+    seed: int = DEFAULT_SEED
+    request_log: Path | None = None
+    state_dir: Path | None = None
+    ha_guests: int = 0
+    inventory: Path | None = None
+    start_s: float | None = None
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be.
+
+        Raises:
+            InputError: which, and what is allowed.
+        """
+        limits: tuple[tuple[str, float, float, float], ...] = (
+            ("--nodes", self.nodes, 1, MOST_NODES),
+            ("--guests", self.guests, 3, MOST_GUESTS),
+            ("--port", self.port, 0, 65535),
+            ("--speed", self.speed, 0.001, _MOST_SPEED),
+            ("--latency-ms", self.latency_ms, 0, 600_000),
+            ("--ha-guests", self.ha_guests, 0, self.guests),
+        )
+        for name, value, low, high in limits:
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value:g} and must be from {low:g} to {high:g}.", hint="Run with --help for what it means.")
+
+
+def run(options: ServeOptions) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean end, else the exit code of the error, which is told on stderr in one sentence."""
+    try:
+        options.check()
+        asyncio.run(_serve(options))
+    except PveopsError as err:
+        sys.stderr.write(f"{err}\n")
+        return err.exit_code
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _description(options: ServeOptions, start_s: float) -> dict[str, Any]:
+    if options.inventory is None:
+        return describe(nodes=options.nodes, guests=options.guests, seed=options.seed, start_s=start_s, ha_guests=options.ha_guests)
+    try:
+        found: dict[str, Any] = json.loads(options.inventory.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ConfigError(
+            f"Cannot read the inventory {options.inventory}: {err}.", hint="It must be one JSON object that describes a cluster."
+        ) from err
+    return found
+
+
+def _make_world(options: ServeOptions, start_s: float, secret: Callable[[str], str]) -> World:
+    description = _description(options, start_s)
+    try:
+        return World(description, seed=options.seed, start_s=start_s, secrets=secret, ticket_key=os.urandom(32))
+    except (KeyError, TypeError, ValueError) as err:
+        raise ConfigError(
+            f"The inventory {options.inventory} does not describe a cluster: {err!r}.", hint="See pveops/sim/seed/build.py."
+        ) from err
+
+
+class _Home:
+    """The folder for certificates and secrets: the one that was named, or a temporary one that vanishes at the end."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._temporary = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pveops-sim-"))
+        self._lock = OwnerLock(self.folder / "sim.lock", "A simulated cluster")
+
+    def open(self) -> Callable[[str], str]:
+        """Take the folder; the result makes secrets from names, the same ones as at the last start in this folder."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire()
+            file = self.folder / "secret"
+            if not file.exists():
+                write_whole(file, secrets.token_hex(32).encode())
+            base = file.read_bytes()
+        except OSError as err:
+            raise ConfigError(f"Cannot use the folder {self.folder}: {err.strerror}.", hint="Check its owner and mode.") from err
+        return lambda name: str(uuid.UUID(bytes=sha256(base + name.encode()).digest()[:16], version=4))
+
+    def close(self) -> None:
+        """Give the folder back, or remove it."""
+        self._lock.release()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+        listener.setblocking(False)
+    except OSError as err:
+        listener.close()
+        if err.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {port} on {host} is taken.", hint="Stop what listens there, or choose another with --port (0 takes any free one)."
+            ) from err
+        raise ConfigError(f"Cannot listen on {host} port {port}: {err.strerror}.", hint="Check --host and --port.") from err
+    return listener
+
+
+async def _serve(options: ServeOptions) -> None:
+    stop = _stop_event()
+    listener = _listen(options.host, options.port)
+    home = _Home(options.state_dir)
+    log = None
+    runner = None
+    try:
+        secret = home.open()
+        log = RequestLog(options.request_log)
+        start_s = options.start_s if options.start_s is not None else time.time()
+        world = _make_world(options, start_s, secret)
+        names = ["localhost", *world.cluster.nodes]
+        addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
+        files = certs.make(home.folder, names, addresses)
+        for node in world.cluster.nodes.values():
+            node.fingerprint = files.fingerprint
+        clock = SimClock(start_s, options.speed)
+        control = Control(world, clock, secrets.token_hex(8))
+        edge = Edge(world, clock.now_s, control, log, options.latency_ms / 1000)
+        runner = web.ServerRunner(web.Server(edge.handle, access_log=None), shutdown_timeout=1.0)
+        await runner.setup()
+        await web.SockSite(runner, listener, ssl_context=files.context()).start()
+        url = canonical_url(options.host, listener.getsockname()[1])
+        _tell(options, world, edge, files, secret, url, f"{url}{control.root}")
+        await asyncio.to_thread(importlib.import_module, "pveops.sim.physics.load")
+        await stop.wait()
+        options.info.unlink(missing_ok=True)
+    finally:
+        if runner is not None:
+            await runner.cleanup()
+        listener.close()
+        if log is not None:
+            log.close()
+        home.close()
+
+
+def _tell(
+    options: ServeOptions,
+    world: World,
+    edge: Edge,
+    files: certs.Certificates,
+    secret: Callable[[str], str],
+    url: str,
+    control: str,
+) -> None:
+    """Write the info file, and say on stderr what runs where."""
+    ids = world.cluster.identities
+    tokens = {short: f"{name}={found.secret}" for short, name in TOKENS.items() if (found := ids.token(name))}
+    logins = {name: {"password": secret(name)} for name in LOGINS if name in ids.users}
+    facts = {
+        "url": url,
+        "urls": [url],
+        "ca": str(files.ca),
+        "fingerprint": files.fingerprint,
+        "nodes": list(world.cluster.nodes),
+        "version": VERSION,
+        "pid": os.getpid(),
+        "speed": options.speed,
+        "seed": options.seed,
+        "control": control,
+        "logins": logins,
+        "tokens": tokens,
+    }
+    write_whole(options.info, json.dumps(facts, indent=2).encode())
+    answered, total = edge.counts
+    sys.stderr.write(
+        f"This is a SIMULATED Proxmox VE cluster ({len(world.cluster.nodes)} nodes, {len(world.cluster.guests)} guests): "
+        f"it answers {answered} of {total} methods at {url}\n"
+    )
+    sys.stderr.flush()
+
+
+def _stop_event() -> asyncio.Event:
+    """Set when the process is told to end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

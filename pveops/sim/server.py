@@ -1,0 +1,207 @@
+"""The HTTPS edge: reads requests, asks the API, writes answers as the real daemon does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+from aiohttp import web
+
+from pveops.sim.contract.dispatch import Api, Request
+from pveops.sim.control import Control
+from pveops.sim.errors import RefusedError
+from pveops.sim.methods.table import Encoded, Rows
+from pveops.sim.reqlog import RequestLog
+from pveops.sim.state.tickets import claimed_user
+from pveops.sim.world import World
+
+_LOG = logging.getLogger("pveops.sim")
+_JSON = "application/json;charset=UTF-8"
+_HEADERS = {"Server": "pve-api-daemon/3.0", "Cache-Control": "max-age=0", "Pragma": "no-cache", "X-Pveops-Simulated": "1"}
+_REFUSED_LOGIN_S = 3.0
+"""The real daemon makes whoever fails to log in wait, in real seconds."""
+
+_FORMATS = ("json", "extjs")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes out."""
+
+    status: int
+    reason: str = "OK"
+    body: bytes = b""
+    content_type: str = _JSON
+    delay_s: float = 0.0
+
+
+def _single_line(text: str) -> str:
+    """A text that may stand in a status line."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _add(found: dict[str, Any], name: str, value: str) -> None:
+    """Repeated names make a list, as array parameters are sent."""
+    if name in found:
+        known = found[name]
+        found[name] = [*known, value] if isinstance(known, list) else [known, value]
+    else:
+        found[name] = value
+
+
+def _read_pairs(text: str, found: dict[str, Any]) -> None:
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        _add(found, name, value)
+
+
+def _read_body(verb: str, content_type: str, body: bytes, found: dict[str, Any]) -> None:
+    """Parameters of a body: form or JSON.
+
+    Raises:
+        RefusedError: 500 for JSON that is none, 501 for a body where none may be, 506 for other kinds.
+    """
+    if not body and "json" not in content_type:
+        return
+    if verb in ("GET", "DELETE"):
+        raise RefusedError(501, f"Unexpected content for method '{verb}'", empty=True)
+    if "json" in content_type:
+        try:
+            values = orjson.loads(body)
+        except orjson.JSONDecodeError as err:
+            raise RefusedError(500, f"malformed JSON string: {err}", empty=True) from err
+        if not isinstance(values, dict):
+            raise RefusedError(500, "malformed JSON string: an object was expected", empty=True)
+        found.update(values)
+    elif "x-www-form-urlencoded" in content_type or not content_type:
+        _read_pairs(body.decode("utf-8", "replace"), found)
+    else:
+        raise RefusedError(506, "upload of this content type is not simulated", empty=True)
+
+
+def _refusal(err: RefusedError, *, extjs: bool) -> Answer:
+    """The answer to a request that was refused."""
+    reason = _single_line(err.reason)
+    delay_s = _REFUSED_LOGIN_S if err.status == 401 else 0.0
+    if err.empty:
+        plain = err.status in (500, 506) or (err.status == 501 and err.message.startswith("Unexpected"))
+        body = f"{err.message}\n".encode() if plain else b""
+        return Answer(err.status, reason, body, "text/plain" if body else "", delay_s)
+    body_data: dict[str, Any] = {"data": None, "message": f"{err.message}\n"}
+    if err.errors is not None:
+        body_data["errors"] = err.errors
+    if extjs:
+        body_data |= {"success": 0, "status": str(err.status)}
+        return Answer(200, body=orjson.dumps(body_data), delay_s=delay_s)
+    return Answer(err.status, reason, orjson.dumps(body_data), delay_s=delay_s)
+
+
+def _success(data: Any, *, extjs: bool) -> Answer:
+    document: dict[str, Any] = {"data": data}
+    if isinstance(data, Rows):
+        document = {"data": data.data} | ({"total": data.total} if data.total else {})
+    elif isinstance(data, Encoded):
+        document = {"data": orjson.Fragment(data.data)}
+    if extjs:
+        document |= {"success": 1}
+    return Answer(200, body=orjson.dumps(document))
+
+
+class Edge:
+    """Handles every request of the process, one after the other: handlers never wait, so state needs no locks.
+
+    Args:
+        world: what is simulated.
+        now_s: the simulated time, seconds since the epoch.
+        control: the door for tests and faults.
+        log: where requests are recorded.
+        latency_s: real seconds that each answer waits after its effect has happened.
+    """
+
+    def __init__(self, world: World, now_s: Callable[[], float], control: Control, log: RequestLog, latency_s: float) -> None:
+        self._world = world
+        self._now_s = now_s
+        self._api = Api(world)
+        self._control = control
+        self._log = log
+        self._latency_s = latency_s
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Methods answered, methods in all."""
+        return self._api.answered, self._api.total
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; a request that was received takes effect even when its client goes away."""
+        began_s = time.perf_counter()
+        raw_path, _, query = request.raw_path.partition("?")
+        path = unquote(raw_path)
+        body = await request.read()
+        if self._control.is_for(path):
+            status, data = self._control.answer(request.method, path, query, body)
+            return self._respond(Answer(status, "OK" if status == 200 else "refused", orjson.dumps(data)))
+        wanted, params, refusal = self._read(request, path, query, body)
+        claimed = claimed_user(wanted.cookie, wanted.authorization)
+        seq = self._log.received(request.method, wanted.path, params, claimed)
+        answer = _refusal(refusal, extjs=False) if refusal else self._decide(path, wanted)
+        wait_s = max(answer.delay_s, self._latency_s)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        self._log.answered(seq, answer.status, (time.perf_counter() - began_s) * 1000)
+        return self._respond(answer)
+
+    @staticmethod
+    def _read(request: web.BaseRequest, path: str, query: str, body: bytes) -> tuple[Request, dict[str, Any], RefusedError | None]:
+        headers = request.headers
+        relative = path.split("/", 3)[3] if path.count("/") >= 3 else ""
+        params: dict[str, Any] = {}
+        wanted = Request(
+            request.method,
+            f"/{relative}" if path.startswith("/api2/") else path,
+            params,
+            headers.get("Cookie", ""),
+            headers.get("Authorization", ""),
+            headers.get("CSRFPreventionToken", ""),
+        )
+        try:
+            _read_pairs(query, params)
+            _read_body(request.method, headers.get("Content-Type", ""), body, params)
+        except RefusedError as err:
+            return wanted, params, err
+        return wanted, params, None
+
+    def _decide(self, path: str, wanted: Request) -> Answer:
+        parts = path.split("/", 3)
+        if len(parts) < 3 or parts[1] != "api2":
+            return Answer(500, _single_line(f"no such file '{path}'"), f"no such file '{path}'\n".encode(), "text/plain")
+        if parts[2] not in _FORMATS:
+            text = f"no formatter for uri {wanted.path}, {parts[2]}"
+            return Answer(501, _single_line(text), text.encode(), "text/plain")
+        extjs = parts[2] == "extjs"
+        self._world.advance(self._now_s())
+        try:
+            return _success(self._api.answer(wanted), extjs=extjs)
+        except RefusedError as err:
+            return _refusal(err, extjs=extjs)
+        except Exception:  # noqa: BLE001 - the one edge of the process: a bug must answer, be seen, and not end the cluster
+            _LOG.exception("%s %s failed", wanted.verb, wanted.path)
+            return Answer(500, "internal error of the simulated cluster", orjson.dumps({"data": None, "message": "internal error\n"}))
+
+    @staticmethod
+    def _respond(answer: Answer) -> web.Response:
+        response = web.Response(status=answer.status, reason=answer.reason, body=answer.body, headers=_HEADERS)
+        if answer.content_type:
+            response.headers["Content-Type"] = answer.content_type
+        if answer.status == 401:
+            response.force_close()
+        return response
+
+
+def canonical_url(host: str, port: int) -> str:
+    """The address of the server as clients write it."""
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"

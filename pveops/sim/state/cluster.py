@@ -1,0 +1,216 @@
+"""The cluster as data: nodes, guests, storages, pools, identities, options, and the simulated moment that all of it belongs to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pveops.sim.errors import failed
+from pveops.sim.state.access import Access
+from pveops.sim.state.agenda import Agenda
+from pveops.sim.state.guest import Guest
+from pveops.sim.state.identity import Identities
+from pveops.sim.state.node import Node
+from pveops.sim.state.storage import Storage
+
+RASTER_S = 10
+"""Seconds between two broadcasts of the nodes; views of the whole cluster are as old as the last one."""
+
+_LOG_ROWS = 500
+
+
+@dataclass(slots=True)
+class Pool:
+    """A resource pool. A pool named ``a/b`` lies in pool ``a``."""
+
+    name: str
+    comment: str = ""
+    vmids: set[int] = field(default_factory=set)
+    storages: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class JobVersion:
+    """The options of a backup job from one moment on; ``None`` when it is deleted then."""
+
+    since_s: float
+    options: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class BackupJob:
+    """A backup job with its history: a run of the past follows from the options that were valid then."""
+
+    name: str
+    versions: list[JobVersion]
+
+    def at(self, moment_s: float) -> dict[str, Any] | None:
+        """The options at that moment; ``None`` before it was made and after it was deleted."""
+        found = None
+        for version in self.versions:
+            if version.since_s <= moment_s:
+                found = version.options
+        return found
+
+    @property
+    def options(self) -> dict[str, Any] | None:
+        """The options now."""
+        return self.versions[-1].options
+
+
+@dataclass(slots=True)
+class HaResource:
+    """A guest that high availability manages."""
+
+    sid: str
+    state: str = "started"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Cast(NamedTuple):
+    """What the last broadcast said about a guest that has changed since."""
+
+    known: bool
+    name: str
+    cpus: int
+    maxmem: int
+    maxdisk: int
+    template: int
+    running: bool
+    since_s: float
+
+
+class LogRow(NamedTuple):
+    """A line of the cluster log."""
+
+    uid: int
+    node: str
+    time_s: int
+    user: str
+    tag: str
+    pid: int
+    message: str
+
+
+class Cluster:
+    """All state. ``now_s`` is the simulated moment (seconds since the epoch) up to which everything planned has happened."""
+
+    def __init__(self, name: str, seed: int, now_s: float) -> None:
+        self.name = name
+        self.seed = seed
+        self.now_s = now_s
+        self.agenda = Agenda()
+        self.identities = Identities.fresh()
+        self.access = Access(self.identities, self.pool_of_path)
+        self.nodes: dict[str, Node] = {}
+        self.guests: dict[int, Guest] = {}
+        self.storages: dict[str, Storage] = {}
+        self.pools: dict[str, Pool] = {}
+        self.backup_jobs: dict[str, BackupJob] = {}
+        self.replication: dict[str, dict[str, Any]] = {}
+        self.ha: dict[str, HaResource] = {}
+        self.options: dict[str, Any] = {}
+        self.log: deque[LogRow] = deque(maxlen=_LOG_ROWS)
+        self.generation = 0
+        """Grows with each change of what exists or where it is."""
+        self.casts: dict[int, Cast] = {}
+        """Guests that changed since the last broadcast, with what it said."""
+        self.raster_s = _raster(now_s)
+        self.former_volids: set[str] = set()
+        """Volume ids of scheduled backups that somebody deleted."""
+        self._pool_of_guest: dict[int, str] = {}
+        self._pool_of_storage: dict[str, str] = {}
+        self._log_uid = 0
+
+    @property
+    def local_node(self) -> str:
+        """The node that a client talks to."""
+        return next(iter(self.nodes))
+
+    def advance(self, until_s: float) -> None:
+        """Let everything happen that is planned until then, in order. Time never goes back."""
+        while (entry := self.agenda.due(until_s)) is not None:
+            moment_s, action = entry
+            self._turn(max(moment_s, self.now_s))
+            action()
+        self._turn(max(until_s, self.now_s))
+
+    def _turn(self, moment_s: float) -> None:
+        self.now_s = moment_s
+        raster_s = _raster(moment_s)
+        if raster_s > self.raster_s:
+            self.raster_s = raster_s
+            self.casts.clear()
+
+    def before_change(self, guest: Guest, *, known: bool = True) -> None:
+        """Call before a guest changes in what nodes broadcast about it; ``known`` is false for one that is new."""
+        self.generation += 1
+        if guest.vmid not in self.casts:
+            self.casts[guest.vmid] = Cast(
+                known,
+                guest.name,
+                guest.cpus,
+                guest.maxmem,
+                guest.maxdisk,
+                guest.template,
+                guest.running,
+                guest.since_s,
+            )
+
+    def guest(self, kind: str, node: str, vmid: int) -> Guest:
+        """The guest of that kind on that node.
+
+        Raises:
+            RefusedError: 500, as the API says when the configuration file is not there.
+        """
+        found = self.guests.get(vmid)
+        if found is None or found.kind != kind or found.node != node:
+            folder = "qemu-server" if kind == "qemu" else "lxc"
+            raise failed(f"Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist")
+        return found
+
+    def guests_on(self, node: str) -> Iterator[Guest]:
+        """The guests of a node."""
+        return (guest for guest in self.guests.values() if guest.node == node)
+
+    def storage(self, name: str) -> Storage:
+        """The storage of that name.
+
+        Raises:
+            RefusedError: 500, there is none.
+        """
+        found = self.storages.get(name)
+        if found is None:
+            raise failed(f"storage '{name}' does not exist")
+        return found
+
+    def pool_of(self, vmid: int) -> str | None:
+        """The pool of a guest."""
+        return self._pool_of_guest.get(vmid)
+
+    def pool_of_path(self, path: str) -> str | None:
+        """The pool of an ACL path of a guest or storage."""
+        parts = path.split("/")
+        if len(parts) != 3:
+            return None
+        if parts[1] == "vms" and parts[2].isdigit():
+            return self._pool_of_guest.get(int(parts[2]))
+        return self._pool_of_storage.get(parts[2]) if parts[1] == "storage" else None
+
+    def pools_changed(self) -> None:
+        """Call after pools or their members change."""
+        self._pool_of_guest = {vmid: pool.name for pool in self.pools.values() for vmid in pool.vmids}
+        self._pool_of_storage = {name: pool.name for pool in self.pools.values() for name in pool.storages}
+        self.access.forget()
+        self.generation += 1
+
+    def note(self, node: str, user: str, message: str, *, tag: str = "pvedaemon", pid: int = 1100) -> None:
+        """Add a line to the cluster log."""
+        self._log_uid += 1
+        self.log.append(LogRow(self._log_uid, node, int(self.now_s), user, tag, pid, message))
+
+
+def _raster(moment_s: float) -> int:
+    return int(moment_s // RASTER_S) * RASTER_S

@@ -1,0 +1,42 @@
+"""A node of the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Node:
+    """Hardware, address and state of one node. Sizes are bytes, times are seconds since the epoch."""
+
+    name: str
+    nodeid: int
+    ip: str
+    index: int = 0
+    sockets: int = 1
+    cores_per_socket: int = 8
+    threads_per_core: int = 2
+    cpu_model: str = "Example CPU @ 2.60GHz"
+    mhz: float = 2600.0
+    memory: int = 64 * 1024**3
+    swap: int = 8 * 1024**3
+    root_total: int = 96 * 1024**3
+    root_used: int = 11 * 1024**3
+    network_bytes_s: float = 1.0e9
+    boot_s: float = 0.0
+    kernel: str = "6.17.2-1-pve"
+    online: bool = True
+    fingerprint: str = ""
+    description: str = ""
+    next_pid: int = 1200
+    disks: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def cpus(self) -> int:
+        """Threads that the system counts as CPUs."""
+        return self.sockets * self.cores_per_socket * self.threads_per_core
+
+    def take_pid(self) -> int:
+        """A process id that was not used for a while."""
+        self.next_pid = self.next_pid + 1 if self.next_pid < 4_194_300 else 1200
+        return self.next_pid

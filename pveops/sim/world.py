@@ -1,0 +1,82 @@
+"""The world: one object that holds the cluster, its curves, its tasks, its past and its gate. There is no other state."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pveops.sim.physics.space import SpaceBook
+from pveops.sim.seed.build import Secrets, build
+from pveops.sim.state.cluster import Cluster
+from pveops.sim.state.guest import Guest
+from pveops.sim.state.identity import Principal
+from pveops.sim.state.tickets import Gate
+from pveops.sim.tasks.engine import Engine, Work
+
+if TYPE_CHECKING:
+    from pveops.sim.physics.load import Load
+
+VERSION = "9.2.11+sim"
+"""A local version (PEP 440) or build metadata (semver): sorts as 9.2.11 and says what it is."""
+
+RELEASE = "9.2"
+REPOSITORY = "simulated"
+
+
+class World:
+    """Everything that exists while the process runs.
+
+    Args:
+        description: of the cluster.
+        seed: chooses what the description leaves open.
+        start_s: the simulated moment of the start, seconds since the epoch.
+        secrets: makes passwords and token secrets from names.
+        ticket_key: signs tickets.
+    """
+
+    def __init__(self, description: dict[str, Any], *, seed: int, start_s: float, secrets: Secrets, ticket_key: bytes) -> None:
+        self.cluster: Cluster = build(description, seed=seed, start_s=start_s, secrets=secrets)
+        self._start_s = start_s
+        self.space = SpaceBook(self.cluster, start_s)
+        self.engine = Engine(self.cluster)
+        self.gate = Gate(self.cluster.identities, ticket_key)
+        self.caches: dict[Any, Any] = {}
+        """Answers kept for one broadcast, by what they belong to."""
+
+    @cached_property
+    def load(self) -> Load:
+        """The load curves of all guests."""
+        from pveops.sim.physics.load import Load  # noqa: PLC0415 - numpy takes long to import; the cluster is ready before it is needed
+
+        curves = Load(self.cluster.seed, self._start_s)
+        for guest in self.cluster.guests.values():
+            curves.add(guest)
+        return curves
+
+    def advance(self, until_s: float) -> None:
+        """Let everything happen that is planned until that moment."""
+        self.cluster.advance(until_s)
+
+    def fork(self, node: str, kind: str, about: str, who: Principal, work: Work) -> str:
+        """Start a task; its id is what the API answers."""
+        return self.engine.spawn(node, kind, about, who, work).upid
+
+    def lock_of(self, guest: Guest) -> str:
+        """The lock that a scheduled backup holds on a guest right now; empty when there is none."""
+        return str(guest.lock)
+
+    def lock_epoch(self) -> int:
+        """A number that changes when scheduled backups move on; 0 while none runs."""
+        return 0
+
+    def add_guest(self, guest: Guest) -> None:
+        """A guest is new."""
+        self.cluster.before_change(guest, known=False)
+        self.cluster.guests[guest.vmid] = guest
+        self.load.add(guest)
+
+    def remove_guest(self, guest: Guest) -> None:
+        """A guest is gone."""
+        self.cluster.before_change(guest)
+        del self.cluster.guests[guest.vmid]
+        self.load.remove(guest)

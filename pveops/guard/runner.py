@@ -168,7 +168,7 @@ class Runner:
             "intend": self._intend,
             "send": self._send,
             "reconcile": lambda work, step, state: self._follower.reconcile(work.cluster, step, state, self._node(step)),
-            "follow": lambda work, step, state: self._follower.follow(work.cluster, work.run.id, state),
+            "follow": lambda work, _step, state: self._follower.follow(work.cluster, work.run.id, state),
             "read_back": lambda work, step, state: self._follower.read_back(work.cluster, step, state),
         }
         return doers[command.kind](work, step, state)

@@ -115,12 +115,7 @@ class Target(BaseModel):
                 f"Profile {self.name} has no {what.removeprefix('the ')}.", hint=f"Set {variable}, or {key} in {self.home.config}."
             )
         token = Secret(given) if given else read_secret(self.home.root / Path(file).expanduser(), what)
-        if not _TOKEN.match(token.reveal()):
-            raise ConfigError(
-                f"{what.capitalize()} of profile {self.name} has not the form user@realm!name=value.",
-                hint=f"Look at {variable if given else file}.",
-            )
-        return token
+        return check_token(token, variable if given else str(self.home.root / Path(file).expanduser()))
 
 
 def load_config(home: Home) -> Config:
@@ -149,7 +144,26 @@ def load_config(home: Home) -> Config:
         ) from err
 
 
-def _check_url(url: str, where: str) -> str:
+def check_token(token: Secret, where: str) -> Secret:
+    """The token, if it has the form ``user@realm!name=value``.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    if not _TOKEN.match(token.reveal()):
+        raise ConfigError(
+            f"The token in {where} has not the form user@realm!name=value.",
+            hint="Proxmox VE shows full-tokenid and value; join them with =.",
+        )
+    return token
+
+
+def check_url(url: str, where: str) -> str:
+    """The address as ``https://host:port``.
+
+    Raises:
+        ConfigError: it is no address of a node.
+    """
     parts = urlsplit(url if "//" in url else f"https://{url}")
     try:
         port = parts.port or 8006
@@ -196,7 +210,7 @@ def resolve(name: str | None, home: Home, env: Mapping[str, str]) -> Target:
         raise ConfigError(
             "No cluster is set up yet.", hint=f"Run `pveops init`, set PVEOPS_URLS, or try `pveops up --sim`. (Looked in {home.config}.)"
         )
-    urls = tuple(_check_url(url, where) for url in profile.urls)
+    urls = tuple(check_url(url, where) for url in profile.urls)
     for print_ in profile.fingerprints:
         if not _FINGERPRINT.match(print_):
             raise ConfigError(

@@ -1,0 +1,74 @@
+"""``pveops kill``: stop all writing, at once, with or without an executor."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from pveops.base.errors import ExecutorUnavailable, InputError
+from pveops.model.messages import KillState
+from pveops.surfaces.cli.context import Output, command, open_executor, print_json, say
+from pveops.surfaces.cli.reads import OUTPUT
+
+kill = typer.Typer(help="The kill switch: nothing is written while it is on.", no_args_is_help=True)
+WHY = typer.Option(..., "--why", help="The reason; it is written down and shown.")
+
+
+@kill.command("on")
+def on(why: str = WHY) -> None:
+    """Stop all writing. Works without an executor too."""
+    with command("kill.on"):
+        if not why.strip():
+            raise InputError("The kill switch wants a reason.", hint="Add --why.")
+        try:
+            _tell(open_executor().kill(on=True, why=why))
+        except ExecutorUnavailable:
+            _tell(_by_hand(why))
+
+
+@kill.command("off")
+def off(why: str = WHY) -> None:
+    """Allow writing again. Needs a running executor and an operator."""
+    with command("kill.off"):
+        _tell(open_executor().kill(on=False, why=why))
+
+
+@kill.command("status")
+def status(output: Output = OUTPUT) -> None:
+    """Tell whether writing is allowed. The exit code is 0 when it is, 6 when it is not."""
+    from pveops.base.clock import SystemClock
+    from pveops.guard.killswitch import KillSwitch
+    from pveops.settings.home import Home
+
+    with command("kill.status"):
+        state = KillSwitch(Home.find(os.environ).kill_switch, SystemClock()).state()
+        if output is Output.JSON:
+            from pveops.model.codec import encode
+
+            print_json(encode(state))
+        else:
+            _tell(state)
+        raise typer.Exit(6 if state.on else 0)
+
+
+def _by_hand(why: str) -> KillState:
+    """No executor answers: write the file ourselves, then the record. The file comes first: it is what stops."""
+    from pveops.base.clock import SystemClock
+    from pveops.guard.audit import Ledger
+    from pveops.guard.killswitch import KillSwitch
+    from pveops.settings.home import Home
+
+    home, clock, by = Home.find(os.environ), SystemClock(), f"uid {os.getuid()}"
+    state = KillSwitch(home.kill_switch, clock).turn(on=True, why=why, by=by)
+    Ledger(home.ledger, clock).append("kill.on", actor=by, data={"why": why, "executor": "not running"})
+    return state
+
+
+def _tell(state: KillState) -> None:
+    by = f" by {state.by}" if state.by else ""
+    since = f" since {state.since:%Y-%m-%d %H:%M:%S} UTC" if state.since else ""
+    if state.on:
+        say(f"The kill switch is ON{by}{since}: {state.why or 'no reason given'}. Nothing is written.", "bold red")
+    else:
+        say(f"The kill switch is off{by}{since}: {state.why or 'no reason given'}. Approved changes run.")

@@ -1,0 +1,83 @@
+"""Plans and proposals on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pveops.frames.display import moment
+from pveops.model.codec import encode
+from pveops.surfaces.cli.context import Output, out, print_json
+
+if TYPE_CHECKING:
+    from pveops.model.plan import Plan
+    from pveops.model.proposal import Preview
+    from pveops.model.run import ProposalView
+
+_TIER = {"green": "green", "yellow": "yellow", "red": "bold red", "black": "bold reverse"}
+_TIER_WORD = {"green": "read", "yellow": "reversible", "red": "destructive", "black": "never"}
+_MARK = {"ok": "ok", "warn": "warning", "fail": "no", "unknown": "not known"}
+
+
+def print_draft(plan: Plan, seen: Preview, output: Output) -> None:
+    """A plan that is not proposed, with what a look at the cluster says."""
+    if output is Output.JSON:
+        print_json({"plan": encode(plan), "digest": plan.digest, "preview": encode(seen)})
+        return
+    console = out()
+    console.print(Text(f"[draft] {plan.summary}", style="bold"))
+    _print_plan(plan)
+    _print_preview(seen)
+    console.print(Text("Dry run: nothing was proposed, nothing was changed.", style="dim"))
+
+
+def print_view(view: ProposalView, output: Output) -> None:
+    """A proposal as it stands."""
+    if output is Output.JSON:
+        print_json(encode(view))
+        return
+    from pveops.app.handles import status_of
+
+    proposal, console = view.proposal, out()
+    head = Text(f"[{status_of(view)}] ", style="bold")
+    head.append(f"{proposal.id}  ")
+    head.append(f"{proposal.tier.value.upper()} {_TIER_WORD[proposal.tier.value]}", style=_TIER[proposal.tier.value])
+    if proposal.status.open:
+        head.append(f"  expires {moment(proposal.expires, now=view.server_time)} UTC", style="dim")
+    if proposal.simulated:
+        head.append("  simulated cluster", style="dim")
+    console.print(head)
+    who = f"drafted by {proposal.author.partition(':')[2] or 'a person'}, asked by {proposal.requester}, {proposal.origin.surface} {proposal.origin.place}".strip()
+    console.print(Text(f"{proposal.plan.summary} ({who})"))
+    if view.run is None:
+        _print_plan(proposal.plan)
+        _print_preview(proposal.preview)
+    else:
+        for step, state in zip(proposal.plan.steps, view.run.steps, strict=True):
+            why = f"  {state.reason}" if state.reason else ""
+            console.print(Text(f"  {state.phase.value:<11} {step.text}{why}"))
+            if state.upid:
+                console.print(Text(f"              {state.upid}", style="dim"))
+    if proposal.reason:
+        console.print(Text(f"  {proposal.reason}"))
+    if view.audit:
+        console.print(Text(f"  plan {proposal.digest[:8]}, audit {view.audit[0]} to {view.audit[1]}, {proposal.correlation}", style="dim"))
+
+
+def _print_plan(plan: Plan) -> None:
+    console = out()
+    for number, step in enumerate(plan.steps, start=1):
+        console.print(Text(f"  {number}  {step.text}" + (f"  ({step.note})" if step.note else "")))
+        console.print(Text(f"     {step.call.text}", style="dim"))
+    for change in plan.changes:
+        console.print(Text(f"     {change.what}: {change.before} becomes {change.after}" + (f" ({change.by})" if change.by else "")))
+    if plan.undo_text:
+        console.print(Text(f"     undo: {plan.undo_text}", style="dim"))
+
+
+def _print_preview(seen: Preview) -> None:
+    console = out()
+    for check in seen.checks:
+        style = {"ok": "dim", "warn": "yellow", "fail": "red", "unknown": "magenta"}[check.result]
+        console.print(Text(f"     {_MARK[check.result]}: {check.text}", style=style))

@@ -1,0 +1,67 @@
+"""Follow a proposal on a terminal until nothing more happens by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pveops.base.errors import PveopsError, TransportError
+from pveops.surfaces.cli.context import err, say
+
+if TYPE_CHECKING:
+    from pveops.clients.executor import ExecutorClient
+    from pveops.model.run import ProposalView
+
+EXIT = {
+    "done": 0,
+    "warned": 0,
+    "failed": 5,
+    "unknown": 8,
+    "stopped": 6,
+    "closed": 8,
+    "denied": 6,
+    "withdrawn": 6,
+    "expired": 6,
+    "refused": 6,
+    "waiting": 6,
+}
+"""Exit code by status; 6 means that nothing (more) ran."""
+
+
+def follow(client: ExecutorClient, proposal_id: str, *, timeout_s: float = 0.0) -> int:
+    """Tell each step as it happens; returns the exit code. ``timeout_s``: how long to wait in all, 0 for as long as it takes."""
+    from pveops.app.handles import status_of
+
+    deadline = time.monotonic() + timeout_s if timeout_s else None
+    told: dict[str, str] = {}
+    last = ""
+    while True:
+        view = client.proposal(proposal_id)
+        _tell(view, told)
+        last = status_of(view)
+        if last not in ("waiting", "running") or (deadline and time.monotonic() >= deadline):
+            break
+        _wait(client)
+    reason = (view.run.reason if view.run else "") or view.proposal.reason
+    took = f", audit {view.audit[0]} to {view.audit[1]}" if view.audit else ""
+    say(f"{proposal_id} is {last}{took}. {reason}".rstrip(), "bold")
+    return EXIT.get(last, 1)
+
+
+def _tell(view: ProposalView, told: dict[str, str]) -> None:
+    if view.run is None:
+        return
+    for step, state in zip(view.proposal.plan.steps, view.run.steps, strict=True):
+        if told.get(step.key) != state.phase.value and state.phase.value != "pending":
+            told[step.key] = state.phase.value
+            say(f"  {state.phase.value:<11} {step.text}" + (f"  {state.reason}" if state.reason else ""))
+
+
+def _wait(client: ExecutorClient) -> None:
+    try:
+        after = max((event.seq for event in client.events(after=-1, wait_s=0)), default=0)
+        client.events(after=after, wait_s=2.0)
+    except TransportError as error:
+        err().print(str(error))
+    except PveopsError:
+        time.sleep(1.0)

@@ -12,6 +12,7 @@ from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Principal
 from pveops.sim.state.tickets import Gate
 from pveops.sim.tasks.engine import Engine, Work
+from pveops.sim.tasks.task import Task
 
 if TYPE_CHECKING:
     from pveops.sim.physics.load import Load
@@ -60,6 +61,10 @@ class World:
     def fork(self, node: str, kind: str, about: str, who: Principal, work: Work) -> str:
         """Start a task; its id is what the API answers."""
         return self.engine.spawn(node, kind, about, who, work).upid
+
+    def past_tasks(self, node: str) -> list[Task]:
+        """Tasks of a node that nobody started by hand: scheduled work up to now."""
+        return []
 
     def lock_of(self, guest: Guest) -> str:
         """The lock that a scheduled backup holds on a guest right now; empty when there is none."""

@@ -5,7 +5,6 @@ Verb, credentials, route, token allowed, path parameters against others, permiss
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +46,7 @@ class _Bound:
         self.permission: PermissionCheck = compile_method(method)
         self.world = open_to_world(method)
         self.allow_token = method.allow_token
-        self.verify: Callable[[dict[str, Any]], dict[str, Any]] = Verifier(method)
+        self.verify = Verifier(method)
         self.proxied = proxied
 
 
@@ -95,7 +94,7 @@ class Api:
         typed = bound.verify(parameters)
         if bound.handler is None:
             raise not_implemented(f"{request.verb} {match[0]} is not simulated ({self.answered} of {self.total} methods are)")
-        return bound.handler(Call(self._world, who, typed, match[0]))
+        return bound.handler(Call(self._world, who, typed, match[0], bound.verify.knows))
 
     def _identify(self, request: Request, bound: _Bound | None) -> Principal:
         if bound is not None and bound.world and not (request.cookie or request.authorization):

@@ -247,6 +247,10 @@ class Verifier:
         self._requires = tuple((name, spec["requires"]) for name, spec in method.parameters.items() if "requires" in spec)
         self._numbered = {name[:-3] for name in method.parameters if name.endswith("[n]")}
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a parameter of that name."""
+        return self._check_for(name) is not None
+
     def _check_for(self, name: str) -> Check | None:
         """The check of a parameter, compiled when it is first needed: most requests use few of many."""
         if name not in self._checks:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from pveops.sim.methods import access, access_rights, cluster_views, nodes, version
+from pveops.sim.methods import (
+    access,
+    access_rights,
+    cluster_views,
+    guest_config,
+    guest_migrate,
+    guest_power,
+    guest_snapshots,
+    guest_status,
+    nodes,
+    tasks,
+    version,
+)
 from pveops.sim.methods.table import Entry
 
-_MODULES = (access, access_rights, cluster_views, nodes, version)
+_MODULES = (
+    access,
+    access_rights,
+    cluster_views,
+    guest_config,
+    guest_migrate,
+    guest_power,
+    guest_snapshots,
+    guest_status,
+    nodes,
+    tasks,
+    version,
+)
 
 
 def handlers() -> dict[tuple[str, str], Entry]:

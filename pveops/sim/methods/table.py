@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pveops.sim.state.cluster import Cluster
-from pveops.sim.state.guest import Guest
+from pveops.sim.state.guest import Guest, Kind
 from pveops.sim.state.identity import Principal
 from pveops.sim.state.node import Node
 from pveops.sim.tasks.engine import Work
@@ -20,13 +20,15 @@ MethodClass = Literal["behaves", "reads", "refused"]
 class Call:
     """One request that passed authentication, permission and parameter checks."""
 
-    __slots__ = ("p", "path", "who", "world")
+    __slots__ = ("knows", "p", "path", "who", "world")
 
-    def __init__(self, world: World, who: Principal, parameters: dict[str, Any], path: str) -> None:
+    def __init__(self, world: World, who: Principal, parameters: dict[str, Any], path: str, knows: Callable[[str], bool]) -> None:
         self.world = world
         self.who = who
         self.p = parameters
         self.path = path
+        self.knows = knows
+        """Whether the method has a parameter of that name."""
 
     @property
     def cluster(self) -> Cluster:
@@ -42,6 +44,11 @@ class Call:
     def node(self) -> Node:
         """The node that the path names."""
         return self.world.cluster.nodes[self.p["node"]]
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of guest that the path is about."""
+        return "lxc" if "/lxc" in self.path else "qemu"
 
     def guest(self, kind: str) -> Guest:
         """The guest that the path names; 500 when there is none of that kind on that node."""

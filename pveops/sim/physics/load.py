@@ -197,7 +197,8 @@ class Load:
         now = np.full(len(guests), moment_s)
         maxmem = np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests))
         done = np.maximum(self.integral(index, now) - self.integral(index, began), 0.0)
-        mem = maxmem * self.memory_fraction(index, now, began)
+        booted = np.fromiter((guest.booted_s for guest in guests), np.float64, len(guests))
+        mem = maxmem * self.memory_fraction(index, now, booted)
         disk = np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests))
         columns = (
             np.minimum(self.shape(index, now) * self.parameter("cpu", index), 1.0).tolist(),

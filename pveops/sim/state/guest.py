@@ -64,6 +64,7 @@ class Guest:
 
     __slots__ = (
         "_digest",
+        "booted_s",
         "config",
         "cpus",
         "created_s",
@@ -104,6 +105,8 @@ class Guest:
         self.paused = False
         self.since_s = 0.0
         """When it was last started, while it runs."""
+        self.booted_s = 0.0
+        """When its system came up; a live migration starts a new process, but boots nothing."""
         self.past_runs: list[tuple[float, float]] = []
         """Earlier times of running: start and end."""
         self.placements: list[tuple[float, str]] = [(0.0, node)]
@@ -172,6 +175,11 @@ class Guest:
         return self.kind == "qemu" and value == "1"
 
     @property
+    def sid(self) -> str:
+        """Its id for high availability."""
+        return f"{'vm' if self.kind == 'qemu' else 'ct'}:{self.vmid}"
+
+    @property
     def noun(self) -> str:
         """``VM`` or ``CT``, as error texts name it."""
         return "VM" if self.kind == "qemu" else "CT"
@@ -183,7 +191,7 @@ class Guest:
 
     def start(self, at_s: float, pid: int) -> None:
         """It runs from that moment on."""
-        self.running, self.paused, self.since_s, self.pid = True, False, at_s, pid
+        self.running, self.paused, self.since_s, self.booted_s, self.pid = True, False, at_s, at_s, pid
 
     def stop(self, at_s: float) -> None:
         """It does not run any more; pending changes become current."""
@@ -192,8 +200,11 @@ class Guest:
             del self.past_runs[:-200]
         self.running, self.paused, self.since_s, self.pid = False, False, 0.0, 0
 
-    def place(self, node: str, at_s: float) -> None:
-        """It is on that node from that moment on."""
+    def place(self, node: str, at_s: float, pid: int) -> None:
+        """It is on that node from that moment on; when it runs, in a new process."""
+        if self.running:
+            self.past_runs.append((self.since_s, at_s))
+            self.since_s, self.pid = at_s, pid
         self.node = node
         self.placements.append((at_s, node))
         del self.placements[:-200]

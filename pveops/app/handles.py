@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pveops.base.errors import ExecutorUnavailable
+from pveops.base.errors import ConfigError, ExecutorUnavailable
 from pveops.clients.executor import ExecutorClient
 from pveops.guard.preview import preview
 from pveops.model.plan import Plan, then
@@ -38,7 +38,7 @@ class Executors:
         self._client: ExecutorClient | None = None
         self._started: subprocess.Popen[bytes] | None = None
 
-    def client(self) -> ExecutorClient:
+    def client(self, *, start: bool = True) -> ExecutorClient:
         """The client; with the simulated cluster alone an executor is started where none runs, and that is said.
 
         Raises:
@@ -51,7 +51,7 @@ class Executors:
             try:
                 client.info()
             except ExecutorUnavailable:
-                if not self._reader.simulated():
+                if not start or not self._reader.simulated():
                     raise
                 self._start(client)
             self._client = client
@@ -112,8 +112,14 @@ class Draft:
         self._clock = clock
 
     def preview(self) -> Preview:
-        """Look at the cluster, with the read token: would it work now? Nothing is written."""
-        return preview(self.plan, self._reader, clock=self._clock, by="reader")
+        """Look at the cluster: would it work now? Nothing is written.
+
+        The executor looks where one answers, because its token sees what the change needs; else the read token does, and says what it cannot see.
+        """
+        try:
+            return self._executors.client(start=False).preview(self.plan)
+        except (ExecutorUnavailable, ConfigError):
+            return preview(self.plan, self._reader, clock=self._clock, by="reader")
 
     def propose(self) -> ProposalHandle:
         """Put it forward. It waits until a person decides, or expires."""

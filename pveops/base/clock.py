@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -22,6 +23,10 @@ class Clock(Protocol):
         """Wait."""
         ...
 
+    def wait_s(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for an event, at most so long; returns whether it is set."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -37,6 +42,10 @@ class SystemClock:
     def sleep_s(self, seconds: float) -> None:
         """Wait that many seconds."""
         time.sleep(seconds)
+
+    def wait_s(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for an event, at most so long; returns whether it is set."""
+        return event.wait(seconds)
 
 
 def iso(moment: datetime) -> str:

@@ -62,7 +62,7 @@ def fmt_bytes(size_bytes: float | None, *, signed: bool = False) -> str:
     while value >= 1023.95 and unit < len(_BINARY) - 1:
         value /= 1024
         unit += 1
-    text = f"{value:.0f}" if unit == 0 or value >= 99.95 or value == int(value) else f"{value:.1f}"
+    text = f"{value:.0f}" if unit == 0 or value >= 99.95 else f"{value:.1f}".removesuffix(".0")
     return f"{sign}{text}{NBSP}{_BINARY[unit]}"
 
 
@@ -71,7 +71,7 @@ def fmt_of(used_bytes: float, total_bytes: float) -> str:
     total = fmt_bytes(total_bytes)
     number, unit = total.split(NBSP)
     used = used_bytes / 1024 ** _BINARY.index(unit)
-    text = f"{used:.0f}" if used >= 99.95 or used == int(used) else f"{used:.1f}"
+    text = f"{used:.0f}" if used >= 99.95 else f"{used:.1f}".removesuffix(".0")
     return f"{text} of {number}{NBSP}{unit}"
 
 

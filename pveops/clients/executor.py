@@ -9,14 +9,14 @@ from typing import Any
 import httpx
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import ConfigError, ExecutorUnavailable, PveopsError, from_dict
+from pveops.base.errors import ExecutorUnavailable, PveopsError, from_dict
 from pveops.base.files import short_socket_path
 from pveops.base.secret import Secret
 from pveops.model.claims import claim_for, sign
 from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, Event, ExecutorInfo, KillRequest, KillState, ProposeRequest, ReasonRequest, ResolveRequest
 from pveops.model.plan import Plan
-from pveops.model.proposal import Origin, Preview
+from pveops.model.proposal import Approval, Origin, Preview
 from pveops.model.run import ProposalView
 from pveops.observe.context import correlated
 
@@ -44,6 +44,11 @@ class ExecutorClient:
         self._clock = clock or SystemClock()
         self._local = threading.local()
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether we have a key: people do, agents, runbooks and viewers do not."""
+        return self._key is not None
+
     def info(self) -> ExecutorInfo:
         """Who answers, for which cluster, and what waits."""
         return decode(ExecutorInfo, self._call("GET", "/v1/info"))
@@ -70,15 +75,13 @@ class ExecutorClient:
     def approve(self, view: ProposalView, *, channel: str) -> ProposalView:
         """Approve exactly the proposal that was shown, signed with our key.
 
+        Without a key it is sent unsigned, so that the executor refuses it and writes that down.
+
         Raises:
-            ConfigError: we have no key.
             GuardError: refused; nothing ran.
         """
-        if self._key is None:
-            raise ConfigError(
-                f"{self.principal} has no key to sign an approval with.", hint="People approve; agents, runbooks and viewers cannot."
-            )
-        approval = sign(claim_for(view.proposal, approver=self.principal, now=self._clock.now()), self._key)
+        claim = claim_for(view.proposal, approver=self.principal, now=self._clock.now())
+        approval = sign(claim, self._key) if self._key else Approval(claim=claim, signature="")
         with correlated(view.proposal.correlation):
             body = encode(ApproveRequest(approval=approval, channel=channel))
             return decode(ProposalView, self._call("POST", f"/v1/proposals/{view.proposal.id}/approve", body))

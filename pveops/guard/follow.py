@@ -81,7 +81,7 @@ class Follower:
             if self._clock.monotonic_s() - started > self._task_timeout_s:
                 text = f"the task still runs after {fmt_duration(self._task_timeout_s)}; it is not interrupted"
                 return self._event("task_lost", state.key, text=text, lines=(f"task {upid}",), retry=True)
-            self._stopping.wait(next(waits))
+            self._clock.wait_s(self._stopping, next(waits))
         return None
 
     def read_back(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
@@ -103,7 +103,7 @@ class Follower:
                     return self._event("unreadable", state.key, text=text, lines=subjects, retry=True)
                 said = "; ".join(miss.text for miss in misses)
                 return self._event("not_observed", state.key, text=f"the task ended well, but {fmt_duration(step.settle_s)} later {said}")
-            self._stopping.wait(next(waits))
+            self._clock.wait_s(self._stopping, next(waits))
         return None
 
     def _wait_out(self, state: StepState, timeout_s: float) -> bool:
@@ -111,7 +111,7 @@ class Follower:
         if state.started is None:
             return True
         left_s = (state.started + timedelta(seconds=timeout_s) - self._clock.now()).total_seconds()
-        if left_s > 0 and self._stopping.wait(min(left_s, timeout_s)):
+        if left_s > 0 and self._clock.wait_s(self._stopping, min(left_s, timeout_s)):
             return False
         return not self._stopping.is_set()
 

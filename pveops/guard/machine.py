@@ -85,10 +85,10 @@ def _commands(run: Run) -> tuple[Command, ...]:
 def _evolve(run: Run, event: RunEvent) -> Run:
     if event.kind == "opened":
         return replace(run, approved_by=event.actor, started=event.at)
-    if event.kind == "stop_asked":
-        return _settle(replace(run, stop_asked_by=event.actor, reason=event.text or run.reason), event)
     if run.status.ended:
         raise ValueError(f"{event.kind} cannot happen to a run that is {run.status}")
+    if event.kind == "stop_asked":
+        return _settle(replace(run, stop_asked_by=event.actor), event)
     step = _step(run, event.step)
     moved = _STEP_RULES[event.kind](step, event)
     run = replace(run, steps=tuple(moved if other.key == moved.key else other for other in run.steps))

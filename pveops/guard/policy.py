@@ -151,10 +151,15 @@ class Policy:
         with self._lock:
             try:
                 stamp = _stamp(self._folder)
-                if stamp != self._stamp:
-                    self._loaded, self._fault, self._stamp = _load(self._folder), "", stamp
             except ConfigError as err:
                 self._loaded, self._fault, self._stamp = None, err.message.rstrip("."), None
+                return None
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._loaded, self._fault = _load(self._folder), ""
+                except ConfigError as err:
+                    self._loaded, self._fault = None, err.message.rstrip(".")
             return self._loaded
 
 

@@ -15,18 +15,6 @@ from pveops.model.proposal import Check, Preview
 from pveops.model.refs import GuestRef
 from pveops.model.resources import Node
 
-_WORDS = {
-    "node": "is where the plan expects it",
-    "status": "is in the expected state",
-    "lock": "is not locked",
-    "template": "is no template",
-    "digest": "has the configuration that was read",
-    "snapshots": "has the snapshots that were read",
-    "quorate": "has quorum",
-    "kind": "is of the expected kind",
-    "hastate": "is managed by HA as expected",
-    "protection": "has the expected protection",
-}
 _GUEST_PATH = re.compile(r"^/nodes/(?P<node>[^/]+)/(?P<kind>qemu|lxc)/(?P<vmid>\d+)(?:/|$)")
 
 
@@ -50,11 +38,22 @@ def _assumptions(assumed: Iterable[Fact], facts: Facts) -> Iterable[Check]:
     for fact in assumed:
         miss = compare(fact, facts)
         if miss is None:
-            good.setdefault(fact.subject, []).append(_WORDS.get(fact.field, fact.field))
+            good.setdefault(fact.subject, []).extend(_words(fact))
         else:
             yield Check(name=fact.key, result="unknown" if miss.unknown else "fail", text=_sentence(miss.text))
     for subject, words in good.items():
-        yield Check(name=subject, result="ok", text=f"{subject.replace('/', ' ')}: {', '.join(words)}")
+        yield Check(name=subject, result="ok", text=f"{subject.replace('/', ' ')} is as planned: {', '.join(words) or 'unchanged'}")
+
+
+def _words(fact: Fact) -> list[str]:
+    """What a fact that holds says to people; technical ones say nothing."""
+    if fact.field == "node":
+        return [f"on {fact.value}"]
+    if fact.field == "status":
+        return [str(fact.value)]
+    if fact.field == "lock":
+        return ["not locked"] if fact.value is None else [f"locked ({fact.value})"]
+    return ["configuration unchanged"] if fact.field == "digest" else []
 
 
 def _needs(plan: Plan, needs: Iterable[Need], facts: Facts, reader: Reader) -> Iterable[Check]:

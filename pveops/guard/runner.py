@@ -105,6 +105,8 @@ class Runner:
             if run_id in self._works:
                 self._again.add(run_id)  # something was noted meanwhile: look once more when this round ends
                 return
+            if run_id not in [open_id for open_id, _ in self._journal.open_runs()]:
+                return  # it has ended meanwhile
             work = self._works[run_id] = self._open(run_id)
         try:
             with correlated(work.proposal.correlation):

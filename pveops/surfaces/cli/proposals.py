@@ -67,7 +67,7 @@ def approve(
         client = open_executor()
         view = client.proposal(proposal)
         print_view(view, output)
-        if view.proposal.status.open:
+        if view.proposal.status.open and client.can_sign:
             _ask(view, yes=yes)
         client.approve(view, channel="cli")
         say(f"Approved by {client.principal}.")

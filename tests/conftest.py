@@ -1,0 +1,26 @@
+"""Shared by all tests: nothing of the caller's own pveops set-up leaks in, and only loopback is reachable."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+for name in [key for key in os.environ if key.startswith("PVEOPS_")]:
+    del os.environ[name]
+
+_connect = socket.socket.connect
+
+
+def _loopback_only(self: socket.socket, address: Any) -> Any:
+    host = address[0] if isinstance(address, tuple) else ""
+    if host and not (host.startswith("127.") or host in ("localhost", "::1") or host.startswith("192.0.2.")):
+        raise AssertionError(f"a test wanted to connect to {address}")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", _loopback_only)

@@ -1,0 +1,372 @@
+// The confirm card: draws what Python says and sends what was pressed. It decides nothing and holds no authority: a press is a wish with the
+// digest of the plan that was on the screen, and Python (then the executor) decides what becomes of it.
+// Works on two kinds of model: anywidget's (which can send) and Panel's AnyWidgetComponent (which sets a property).
+const SILENT_MS = 4000;
+const BEAT_MS = 15000;
+const OPEN = new Set(["draft", "waiting", "running", "unknown"]);
+const SPOKEN_AT_S = [300, 60];
+const FONTS = Symbol.for("pveops.fonts");
+let made = 0;
+
+class Card {
+  constructor(desk, key) {
+    this.desk = desk;
+    this.key = key;
+    this.busy = null;
+    this.typed = "";
+    this.spoken = new Set();
+    this.build(`pv${(made += 1)}`);
+  }
+
+  build(id) {
+    const slot = (tag, attributes, draw) => new Slot(h(tag, attributes), draw.bind(this));
+    this.mark = slot("span", { id: `${id}-s`, class: "st" }, (view) => this.drawMark(view));
+    this.chips = slot("span", { style: "display:contents" }, (view) => this.drawChips(view));
+    this.right = h("span", { class: "sp t2" });
+    this.title = h("h3", { id: `${id}-t`, tabindex: "-1" });
+    this.lead = slot("p", { class: "lead" }, (view) => [view.icon ? [icon(view.icon), " "] : null, spans(view.lead)]);
+    this.note = slot("div", {}, (note) => note && h("div", { class: `sec note ${note.tone}` }, h("b", { class: "m" }, note.strong), " ", note.text));
+    this.silent = slot("div", {}, (text) => text && h("div", { class: "sec note stale" }, glyph("stale", "stale"), " ", text));
+    this.steps = h("div", {});
+    this.duo = slot("div", {}, (view) => this.drawDuo(view));
+    this.checks = slot("div", {}, (view) => this.drawChecks(view));
+    this.message = slot("div", {}, (message) => message && this.drawMessage(message));
+    this.ask = slot("div", {}, (phrase) => phrase && this.drawPhrase(phrase));
+    this.actions = slot("div", {}, (view) => this.drawActions(view));
+    this.record = slot("div", {}, (rows) => this.drawRecord(rows));
+    this.foot = slot("div", { class: "foot" }, (lines) => lines.map((pieces) => h("span", {}, spans(pieces))));
+    this.polite = h("div", { class: "vh", role: "status", "aria-live": "polite" });
+    this.loud = h("div", { class: "vh", role: "alert", "aria-live": "assertive" });
+    this.timer = h("div", { class: "vh", role: "status", "aria-live": "polite" });
+    const body = [this.title, this.lead, this.silent, this.note, this.steps, this.duo, this.checks, this.message, this.ask, this.actions, this.record];
+    this.node = h(
+      "section",
+      { class: "card", "aria-labelledby": `${id}-t ${id}-s`, onkeydown: (event) => this.onKey(event) },
+      h("div", { class: "chd" }, this.mark.node, this.chips.node, this.right),
+      h("div", { class: "cb0" }, body.map((part) => part.node || part)),
+      this.foot.node, this.polite, this.loud, this.timer,
+    );
+  }
+
+  update(view) {
+    const first = this.view === undefined;
+    const before = this.view;
+    this.view = view;
+    this.node.setAttribute("data-s", view.state);
+    this.mark.node.className = `st ${view.tone}`;
+    this.mark.update([view.glyph, view.word]);
+    this.chips.update([view.risk, view.id, view.simulated]);
+    if (this.title.textContent !== view.title) this.title.textContent = view.title;
+    this.lead.update({ lead: view.lead, icon: view.lead_icon });
+    this.note.update(view.note);
+    this.updateSteps(view);
+    this.duo.update({ changes: view.changes, facts: view.facts });
+    this.checks.update({ title: view.checks_title, checks: view.checks });
+    this.message.update(view.message);
+    this.ask.update(view.phrase);
+    this.record.update(view.record);
+    this.foot.update(view.foot);
+    if (before && before.digest !== view.digest) this.typed = "";
+    this.tick();
+    if (!first && before.says !== view.says) (view.state === "failed" || view.state === "unknown" ? this.loud : this.polite).textContent = view.says;
+  }
+
+  /** What changes with time alone: the countdown, the buttons that go with it, and whether Python answers. */
+  tick() {
+    const view = this.view;
+    const right = view.right;
+    const passed = this.desk.secondsSince();
+    let over = false;
+    if (right.countdown_s !== undefined) {
+      const left = right.countdown_s - passed;
+      over = left <= 0;
+      if (this.desk.mute) this.put(right.text, "", `expires ${right.at}`);
+      else this.put(over ? "Time is over" : right.text, over ? "" : countdown(left));
+      this.speakTime(left);
+    } else if (right.elapsed_s !== undefined) this.put("", this.desk.mute ? "" : duration(right.elapsed_s + passed));
+    else this.put(right.text, "");
+    if (this.busy && this.desk.acked(this.busy.seq)) this.busy = null;
+    this.silent.update(this.desk.silence(view));
+    this.drawActionsKeepingFocus({ actions: view.actions, hint: view.hint, busy: this.busy && this.busy.type, mute: this.desk.mute, off: this.desk.quiet, over });
+  }
+
+  put(words, figures, instead = "") {
+    const text = instead || words + (words && figures ? " " : "") + figures;
+    if (this.right.textContent === text) return;
+    fill(this.right, instead || [words, words && figures ? " " : "", figures ? h("b", { class: "m" }, figures) : null]);
+  }
+
+  speakTime(left) {
+    for (const at of SPOKEN_AT_S) {
+      if (left > at || left < at - 20 || this.spoken.has(at)) continue;
+      this.spoken.add(at);
+      this.timer.textContent = `${at / 60} ${at > 60 ? "minutes" : "minute"} left to decide: ${this.view.title}`;
+    }
+  }
+
+  drawMark([shape, word]) {
+    return [glyph(shape, "", shape === "run" ? "spin" : ""), word];
+  }
+
+  drawChips([risk, id, simulated]) {
+    return [riskChip(risk), h("span", { class: "mono t3" }, id || "draft"), simulated ? h("span", { class: "chip" }, "simulated cluster") : null];
+  }
+
+  updateSteps(view) {
+    if (!this.rows || this.rows.length !== view.steps.length) {
+      this.rows = view.steps.map(() => new StepRow());
+      this.list = h("ol", { class: "stp" }, this.rows.map((row) => row.node));
+      this.heading = new Slot(h("div", { style: "display:contents" }), (title) => (title ? h("h4", {}, title) : null));
+      this.calls = new Slot(h("div", { class: "calls" }), (calls) => calls.length ? h("details", {}, h("summary", {}, `Wire calls, ${calls.length}`), calls.map((call) => h("code", {}, call))) : null);
+      fill(this.steps, view.steps.length ? h("div", { class: "sec" }, this.heading.node, this.list, this.calls.node) : null);
+    }
+    this.heading.update(view.steps_title);
+    this.calls.update(view.steps.filter((step) => step.call).map((step) => `${step.verb} ${step.call}`));
+    view.steps.forEach((step, index) => this.rows[index].update(step));
+  }
+
+  drawDuo({ changes, facts }) {
+    const list = facts.length ? h("dl", { class: "kv sec" }, facts.map((fact) => [h("dt", {}, fact.k), h("dd", {}, spans(fact.v))])) : null;
+    if (!changes.length) return list;
+    const row = (change) => h("tr", {},
+      h("td", {}, change.what), h("td", { class: "old r" }, change.before),
+      h("td", { class: "ar" }, icon("chevron-right"), hidden("becomes")), h("td", { class: "new" }, change.after), h("td", { class: "t3 sm r" }, change.by));
+    const table = h("div", { class: "box" }, h("table", { class: "df" }, h("tbody", {}, changes.map(row))));
+    return h("div", { class: list ? "duo" : "" }, h("div", { class: "sec" }, h("h4", {}, "Expected change"), table), list);
+  }
+
+  drawChecks({ title, checks }) {
+    if (!checks.length) return null;
+    const items = checks.map((check) => h("li", {}, glyph(check.glyph, check.tone), h("span", {}, hidden(`${check.word}: `), check.text)));
+    return h("div", { class: "sec" }, h("h4", {}, title), h("ul", { class: "ck" }, items));
+  }
+
+  drawMessage(message) {
+    const shapes = { error: "error", warn: "warn", ok: "ok", unknown: "unknown" };
+    const tail = [message.hint ? ` ${message.hint}` : "", message.correlation ? [" ", h("span", { class: "mono t3" }, message.correlation)] : null];
+    return h("div", { class: `sec note ${message.tone}`, role: message.tone === "error" ? "alert" : "status" },
+      glyph(shapes[message.tone] || "info", message.tone), " ", message.kind ? h("b", { class: "m" }, `${message.kind}. `) : null, message.text, tail);
+  }
+
+  drawPhrase(phrase) {
+    const count = h("span", { class: "t3 sm", "aria-live": "polite" });
+    const input = h("input", { class: "inp", value: this.typed, autocomplete: "off", spellcheck: "false", "aria-label": `Type ${phrase} to enable the confirm button` });
+    const tell = () => {
+      const left = phrase.startsWith(this.typed) ? phrase.length - this.typed.length : -1;
+      count.textContent = left < 0 ? "does not match" : left === 0 ? "matches" : `${left} ${left === 1 ? "character" : "characters"} to go`;
+    };
+    input.addEventListener("input", () => { this.typed = input.value; tell(); this.tick(); });
+    tell();
+    return h("div", { class: "phr" }, h("span", {}, "Type ", h("code", {}, phrase)), input, count);
+  }
+
+  drawActionsKeepingFocus(data) {
+    const inside = this.desk.shell.shadow.activeElement;
+    const held = inside && this.actions.node.contains(inside) ? inside.getAttribute("data-type") : null;
+    const typed = Boolean(this.view.phrase) && this.typed === this.view.phrase;
+    if (!this.actions.update({ ...data, typed }) || held === null) return;
+    (this.actions.node.querySelector(`[data-type="${held}"]`) || this.title).focus({ preventScroll: true });
+  }
+
+  drawActions({ actions, hint, busy, mute, off, over, typed }) {
+    if (!actions.length || mute) return hint && !mute ? h("div", { class: "actions" }, h("span", { class: "hint" }, hint)) : null;
+    const reasons = [];
+    const buttons = actions.map((action) => {
+      const untyped = action.type === "approve" && this.view.phrase && !typed;
+      const late = over && (action.type === "approve" || action.type === "deny" || action.type === "withdraw");
+      if (action.off && action.off !== hint) reasons.push(action.off);
+      const disabled = Boolean(busy || off || action.off || untyped || late);
+      const pressed = busy === action.type;
+      return h("button", {
+        type: "button", class: `btn ${action.kind}`, "data-type": action.type, "aria-disabled": disabled ? "true" : null, "aria-busy": pressed ? "true" : null,
+        title: action.off || null, onclick: () => { if (!disabled) this.press(action.type); },
+      }, pressed ? [glyph("run"), "Sending"] : [action.icon ? icon(action.icon) : null, action.label]);
+    });
+    const beside = [hint, ...new Set(reasons)].filter(Boolean).join(" ");
+    return h("div", { class: "actions" }, buttons, beside ? h("span", { class: "hint" }, beside) : null);
+  }
+
+  drawRecord(rows) {
+    if (!rows || !rows.length) return null;
+    const row = (line) => h("tr", {}, h("td", { class: "mono t3" }, line.seq), h("td", {}, line.at), h("td", {}, line.kind), h("td", {}, line.actor), h("td", {}, line.text));
+    const head = h("tr", {}, ["Audit", "Time", "What", "Who", "Details"].map((name) => h("th", { scope: "col" }, name)));
+    return h("div", { class: "sec" }, h("h4", {}, "Record"), h("div", { class: "box scroll" }, h("table", { class: "df rec" }, h("thead", {}, head), h("tbody", {}, rows.map(row)))));
+  }
+
+  press(type) {
+    if (this.busy) return;
+    const seq = this.desk.send({ type, card: this.key, digest: this.view.digest, phrase: type === "approve" ? this.typed : undefined });
+    this.busy = { type, seq };
+    this.tick();
+  }
+
+  onKey(event) {
+    const typing = event.target instanceof HTMLInputElement;
+    event.stopPropagation();
+    if (typing && event.key === "Enter") event.preventDefault();
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const button = { a: "approve", d: "dry_run" }[event.key];
+    const found = button && this.actions.node.querySelector(`[data-type="${button}"]`);
+    if (!found) return;
+    event.preventDefault();
+    if (event.key === "a") found.focus();
+    else found.click();
+  }
+}
+
+class StepRow {
+  constructor() {
+    this.node = h("li", {});
+    this.no = new Slot(h("span", { class: "no" }), ([shape, tone, number]) => (shape ? glyph(shape, tone) : String(number)));
+    this.what = new Slot(h("span", { class: "what" }), ([word, text, note]) => [word ? hidden(`${word}: `) : null, spans(text), note ? h("span", { class: "t3" }, ` ${note}`) : null]);
+    this.right = h("span", { class: "e" });
+    this.call = new Slot(h("span", { class: "w" }), ([verb, call]) => [h("span", { class: "verb" }, verb), ` ${call}`]);
+    this.bar = h("div", { class: "pgs", "aria-hidden": "true" }, h("b", {}));
+    this.log = h("div", { class: "log" });
+    this.node.append(this.no.node, this.what.node, this.right);
+  }
+
+  update(step) {
+    this.no.update([step.glyph, step.tone, step.n]);
+    this.what.update([step.word, step.text, step.note]);
+    if (this.right.textContent !== (step.right || "")) this.right.textContent = step.right || "";
+    if (step.current) this.node.setAttribute("aria-current", "step");
+    else this.node.removeAttribute("aria-current");
+    if (step.call) this.call.update([step.verb, step.call]);
+    this.show(this.call.node, Boolean(step.call));
+    this.show(this.bar, step.progress !== undefined);
+    if (step.progress !== undefined) this.bar.firstChild.style.width = `${Math.round(step.progress * 100)}%`;
+    const lines = (step.log || []).join("\n");
+    if (this.log.textContent !== lines) this.log.textContent = lines;
+    this.show(this.log, lines !== "");
+  }
+
+  show(node, wanted) {
+    if (wanted && node.parentNode !== this.node) this.node.append(node);
+    if (!wanted && node.parentNode === this.node) node.remove();
+  }
+}
+
+/** All cards of one model: the proposal and what followed from it. */
+class Desk {
+  constructor(model, el) {
+    this.model = model;
+    this.shell = mount(el);
+    this.cards = new Map();
+    this.client = Math.random().toString(36).slice(2, 10);
+    this.seq = 0;
+    this.skew = 0;
+    this.heard = false;
+    this.waiting = new Map();
+    this.onView = () => this.redraw(true);
+    this.onAcks = () => { this.collect(); this.tickAll(); };
+    model.on("change:view", this.onView);
+    model.on("change:acks", this.onAcks);
+    model.on("msg:custom", (message, buffers) => this.onMessage(message, buffers));
+    this.redraw(false);
+    this.send({ type: "hello" });
+    this.askForFonts();
+    this.clock = setInterval(() => this.tickAll(), 1000);
+    this.beat = setInterval(() => { if (!document.hidden && [...this.cards.values()].some((card) => OPEN.has(card.view.state))) this.send({ type: "hello" }); }, BEAT_MS);
+  }
+
+  dispose() {
+    clearInterval(this.clock);
+    clearInterval(this.beat);
+    this.model.off("change:view", this.onView);
+    this.model.off("change:acks", this.onAcks);
+    this.shell.dispose();
+  }
+
+  send(message) {
+    this.seq += 1;
+    const whole = { ...message, client: this.client, seq: this.seq, at_ms: Math.round(Date.now() + this.skew) };
+    this.waiting.set(this.seq, Date.now());
+    setTimeout(() => this.tickAll(), SILENT_MS + 50);
+    if (this.model.send) this.model.send(whole);
+    else {
+      this.model.set("press", whole);
+      this.model.save_changes();
+    }
+    return this.seq;
+  }
+
+  collect() {
+    const mine = `${this.client}:`;
+    for (const ack of this.model.get("acks") || []) {
+      if (!ack.startsWith(mine)) continue;
+      this.heard = true;
+      this.waiting.delete(Number(ack.slice(mine.length)));
+    }
+  }
+
+  acked(seq) {
+    return !this.waiting.has(seq);
+  }
+
+  /** Whether something was sent that nobody answered in time. */
+  get quiet() {
+    return [...this.waiting.values()].some((at) => Date.now() - at > SILENT_MS);
+  }
+
+  /** Whether nobody ever answered: a saved card. */
+  get mute() {
+    return this.quiet && !this.heard;
+  }
+
+  silence(view) {
+    if (!this.quiet || !OPEN.has(view.state)) return "";
+    const elsewhere = view.state === "waiting" && view.id ? ` Elsewhere: pveops proposals approve ${view.id}` : "";
+    if (this.mute) return `Python does not answer this card, so it shows what it was told last and confirms nothing.${elsewhere}`;
+    return `Python no longer answers this card: it is busy, was restarted or is gone. What you see may be old, and nothing more is sent from here.${elsewhere}`;
+  }
+
+  secondsSince() {
+    const view = this.model.get("view") || {};
+    return (Date.now() + this.skew - (view.now_ms || Date.now())) / 1000;
+  }
+
+  redraw(fresh) {
+    const view = this.model.get("view") || {};
+    if (fresh && view.now_ms) this.skew = view.now_ms - Date.now();
+    this.collect();
+    const seen = new Set();
+    for (const card of view.cards || []) {
+      seen.add(card.key);
+      if (!this.cards.has(card.key)) {
+        this.cards.set(card.key, new Card(this, card.key));
+        this.shell.root.append(this.cards.get(card.key).node);
+      }
+      this.cards.get(card.key).update(card);
+    }
+    for (const [key, card] of this.cards) {
+      if (seen.has(key)) continue;
+      card.node.remove();
+      this.cards.delete(key);
+    }
+  }
+
+  tickAll() {
+    for (const card of this.cards.values()) card.tick();
+  }
+
+  askForFonts() {
+    if (!this.model.send || globalThis[FONTS]) return;
+    globalThis[FONTS] = "asked";
+    this.model.send({ type: "fonts", client: this.client, seq: 0 });
+  }
+
+  async onMessage(message, buffers) {
+    if (!message || message.type !== "fonts" || !buffers || globalThis[FONTS] === "there") return;
+    globalThis[FONTS] = "there";
+    const faces = message.faces.map((face, index) => new FontFace(face.family, buffers[index], { weight: face.weight }));
+    for (const face of await Promise.all(faces.map((one) => one.load()))) document.fonts.add(face);
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const desk = new Desk(model, el);
+    return () => desk.dispose();
+  },
+};

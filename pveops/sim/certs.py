@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,6 +30,8 @@ class Certificates:
     certificate: Path
     key: Path
     fingerprint: str
+    facts: dict[str, Any]
+    """What the API tells about the server certificate."""
 
     def context(self) -> ssl.SSLContext:
         """The TLS settings of the server."""
@@ -123,4 +126,15 @@ def make(folder: Path, names: Iterable[str], addresses: Iterable[str]) -> Certif
     write_whole(folder / "server.pem", pem + authority.public_bytes(serialization.Encoding.PEM), mode=0o644)
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex().upper()
     pairs = ":".join(fingerprint[index : index + 2] for index in range(0, len(fingerprint), 2))
-    return Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key", pairs)
+    facts: dict[str, Any] = {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "fingerprint": pairs,
+        "notbefore": int(certificate.not_valid_before_utc.timestamp()),
+        "notafter": int(certificate.not_valid_after_utc.timestamp()),
+        "public-key-type": "id-ecPublicKey",
+        "public-key-bits": key.key_size,
+        "san": [str(item.value) for item in alternatives],
+        "pem": pem.decode(),
+    }
+    return Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key", pairs, facts)

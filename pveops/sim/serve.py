@@ -194,6 +194,7 @@ async def _serve(options: ServeOptions) -> None:
         names = ["localhost", *world.cluster.nodes]
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
         files = certs.make(home.folder, names, addresses)
+        world.certificate = files.facts
         for node in world.cluster.nodes.values():
             node.fingerprint = files.fingerprint
         clock = SimClock(start_s, options.speed)

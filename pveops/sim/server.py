@@ -139,15 +139,14 @@ class Edge:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a request that was received takes effect even when its client goes away."""
         began_s = time.perf_counter()
-        raw_path, _, query = request.raw_path.partition("?")
-        path = unquote(raw_path)
+        path, _, query = request.raw_path.partition("?")
         body = await request.read()
         if self._control.is_for(path):
             status, data = self._control.answer(request.method, path, query, body)
             return self._respond(Answer(status, "OK" if status == 200 else "refused", orjson.dumps(data)))
         wanted, params, refusal = self._read(request, path, query, body)
         claimed = claimed_user(wanted.cookie, wanted.authorization)
-        seq = self._log.received(request.method, wanted.path, params, claimed)
+        seq = self._log.received(request.method, unquote(wanted.path), params, claimed)
         answer = _refusal(refusal, extjs=False) if refusal else self._decide(path, wanted)
         wait_s = max(answer.delay_s, self._latency_s)
         if wait_s > 0:

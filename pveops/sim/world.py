@@ -12,6 +12,7 @@ from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Principal
 from pveops.sim.state.tickets import Gate
 from pveops.sim.tasks.engine import Engine, Work
+from pveops.sim.tasks.schedule import Schedule
 from pveops.sim.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ class World:
         self._start_s = start_s
         self.space = SpaceBook(self.cluster, start_s)
         self.engine = Engine(self.cluster)
+        self.schedule = Schedule(self.cluster)
         self.gate = Gate(self.cluster.identities, ticket_key)
+        self.stopped_services: dict[str, set[str]] = {}
+        """Services that somebody stopped, by node."""
+        self.certificate: dict[str, Any] = {}
+        """What the API tells about the certificate of this server."""
         self.caches: dict[Any, Any] = {}
         """Answers kept for one broadcast, by what they belong to."""
 
@@ -64,15 +70,15 @@ class World:
 
     def past_tasks(self, node: str) -> list[Task]:
         """Tasks of a node that nobody started by hand: scheduled work up to now."""
-        return []
+        return self.schedule.tasks_on(node)
 
     def lock_of(self, guest: Guest) -> str:
         """The lock that a scheduled backup holds on a guest right now; empty when there is none."""
-        return str(guest.lock)
+        return self.schedule.lock_of(guest)
 
     def lock_epoch(self) -> int:
         """A number that changes when scheduled backups move on; 0 while none runs."""
-        return 0
+        return self.schedule.epoch()
 
     def add_guest(self, guest: Guest) -> None:
         """A guest is new."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from pveops.sim.contract.coverage import entries
 from pveops.sim.contract.index import index_entries
@@ -25,7 +26,7 @@ LOCALHOST = "localhost"
 
 @dataclass(slots=True)
 class Request:
-    """A request as the server read it. ``parameters`` are query and body together, not typed yet."""
+    """A request as the server read it: the path below the format, still encoded; query and body together, not typed yet."""
 
     verb: str
     path: str
@@ -84,9 +85,9 @@ class Api:
         bound = self._bind((request.verb, match[0])) if match else None
         who = self._identify(request, bound)
         if match is None or bound is None:
-            raise not_implemented(f"Method '{request.verb} {request.path}' not implemented")
+            raise not_implemented(f"Method '{request.verb} {unquote(request.path)}' not implemented")
         if who.token and not bound.allow_token:
-            raise forbidden(f"URI '{request.path}' not available with API token, need proper ticket.\n")
+            raise forbidden(f"URI '{unquote(request.path)}' not available with API token, need proper ticket.\n")
         parameters = self._merge(match[1], request.parameters)
         bound.permission(Asker(self._world.cluster.access, self._world.cluster.identities, who, parameters))
         if bound.proxied:

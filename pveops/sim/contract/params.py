@@ -114,18 +114,23 @@ class Limit:
             raise ValueError(self.words)
 
 
+def _plain(limit: Any) -> Any:
+    """A limit as a number: the schema has some as text."""
+    return _number(limit) if isinstance(limit, str) else limit
+
+
 def _limits(spec: Spec, *, number: bool) -> list[Limit]:
     """Bounds of a number, or of the length of a text."""
     found: list[Limit] = []
     low, high = ("minimum", "maximum") if number else ("minLength", "maxLength")
     if high in spec:
-        most = spec[high]
+        most = _plain(spec[high])
         if number:
             found.append(Limit(lambda value: bool(value > most), f"value must have a maximum value of {most}"))
         else:
             found.append(Limit(lambda value: len(value) > most, f"value may only be {most} characters long"))
     if low in spec:
-        least = spec[low]
+        least = _plain(spec[low])
         if number:
             found.append(Limit(lambda value: bool(value < least), f"value must have a minimum value of {least}"))
         else:

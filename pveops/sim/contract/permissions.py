@@ -29,8 +29,8 @@ class Asker:
         self.parameters = parameters
 
     def path(self, template: str) -> str:
-        """The ACL path of a template; a parameter that is missing counts as empty."""
-        return normalize(_VARIABLE.sub(lambda match: str(self.parameters.get(match[1]) or ""), template))
+        """The ACL path of a template; a dash stands for a parameter that is missing."""
+        return normalize(_VARIABLE.sub(lambda match: str(self.parameters.get(match[1]) or "-"), template))
 
 
 Check = Callable[[Asker], None]
@@ -152,10 +152,8 @@ def _one_of(*parts: list[Any]) -> Check:
         for nested, one in checks:
             try:
                 one(asker)
-            except _NoSuchUserError:
-                continue
             except RefusedError as err:
-                if err.status != 403:
+                if err.status != 403 and (nested or not isinstance(err, _NoSuchUserError)):
                     raise
                 if nested:
                     refusal = err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 _GREEDY = frozenset({"{volume}"})
 """Variables that take the rest of the path: volume ids have slashes."""
@@ -39,8 +40,11 @@ class Routes:
         node.template = template
 
     def match(self, path: str) -> tuple[str, dict[str, str]] | None:
-        """The template and the value of each variable, or ``None`` when nothing answers there. Empty parts do not count."""
-        parts = [part for part in path.split("/") if part]
+        """The template and the value of each variable, or ``None`` when nothing answers there.
+
+        The path is as it was sent: an encoded slash does not part anything. Empty parts do not count.
+        """
+        parts = [unquote(part) for part in path.split("/") if part]
         node, values = self._root, {}
         for index, part in enumerate(parts):
             child = node.children.get(part)

@@ -100,8 +100,8 @@ def permissions(call: Call) -> dict[str, dict[str, int]]:
     cluster, access = call.cluster, call.cluster.access
     if "path" in call.p:
         path = call.p["path"]
-        return {path: dict(access.privileges(who, normalize(path) or path))}
-    paths = {"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms", "/mapping", *cluster.identities.acl}
+        return {path: dict(access.privileges(who, normalize(path))) if path.startswith("/") else {}}
+    paths = {"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms", *cluster.identities.acl}
     for pool in cluster.pools.values():
         paths.update(f"/vms/{vmid}" for vmid in pool.vmids)
         paths.update(f"/storage/{name}" for name in pool.storages)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from pveops.sim.errors import bad_parameter, failed, forbidden
 from pveops.sim.methods.guest_power import refuse_root_options
 from pveops.sim.methods.table import Call, Table
+from pveops.sim.physics.hardware import interfaces
 from pveops.sim.props import read_props, split_list
 from pveops.sim.state import config
 from pveops.sim.state.guest import LXC_DISK, QEMU_DISK, UNUSED_DISK, Guest, Value, read_disk
+from pveops.sim.state.volumes import find_volume
 from pveops.sim.tasks.engine import Body
 from pveops.sim.tasks.power import refuse_lock
 from pveops.sim.tasks.snapshots import find_snapshot
@@ -23,6 +26,7 @@ _ABOUT_THE_REQUEST = frozenset(
 )
 _SECRET = "**********"  # noqa: S105 - what is shown instead of a password
 _CHANGED_VM = "checksum mismatch (file change by other user?)"
+_SSH_KEY = re.compile(r"\s*(#|(ssh-|ecdsa-|sk-)[\w@.-]+ \S+)")
 _CHANGED_CT = "detected modified configuration - file changed by other user? Try again."
 _QEMU_AREAS = {
     "CPU": re.compile(r"cores|cpu|cpulimit|cpuunits|numa\d*|smp|sockets|vcpus|affinity"),
@@ -142,6 +146,10 @@ def _check_privileges(call: Call, guest: Guest, changes: dict[str, Value], names
             if rest.replace(".", "").isdigit() and storage in call.cluster.storages:
                 call.demand(f"/storage/{storage}", "Datastore.AllocateSpace")
         call.demand(path, f"VM.Config.{_area(call, guest, key, value)}")
+        if config.NET.fullmatch(key):
+            bridge, tag = (read_props(str(value), "model").get(name, "") for name in ("bridge", "tag"))
+            if bridge:
+                call.demand(f"/sdn/zones/localnetwork/{bridge}" + (f"/{tag}" if tag else ""), "SDN.Use")
     for key in names:
         call.demand(path, f"VM.Config.{_area(call, guest, key, None)}")
     if "features" in changes and call.kind == "lxc" and not call.who.is_root:
@@ -161,6 +169,7 @@ def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]
     if not changes and not deletes and not reverts:
         raise failed("no options specified")
     _check_privileges(call, guest, changes, [*deletes, *reverts])
+    _check_texts(call, changes)
     if "digest" in call.p and call.p["digest"] != guest.digest:
         raise failed(_CHANGED_VM if call.kind == "qemu" else _CHANGED_CT)
     if not call.p.get("skiplock"):
@@ -171,11 +180,28 @@ def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]
     return guest, changes, deletes, reverts
 
 
+def _check_texts(call: Call, changes: dict[str, Value]) -> None:
+    """Values that are looked at before anything changes: the hook script must be there, SSH keys must look like keys."""
+    script = str(changes.get("hookscript", ""))
+    if script and find_volume(call.cluster, script, call.p["node"]) is None:
+        raise bad_parameter("hookscript", f"script '{script}' does not exist\n")
+    if script:
+        raise bad_parameter("hookscript", f"script '{script}' is not executable\n")
+    keys = unquote(str(changes.get("sshkeys", ""))).strip()
+    if keys and not all(_SSH_KEY.match(line) for line in keys.splitlines() if line.strip()):
+        raise failed("SSH public key validation error")
+
+
 def _apply(call: Call, guest: Guest, changes: dict[str, Value], deletes: list[str], reverts: list[str]) -> None:
     if reverts:
         config.revert(call.cluster, guest, reverts)
     if changes or deletes:
-        config.update(call.cluster, guest, changes, deletes, force=bool(call.p.get("force")), is_root=call.who.is_root)
+        bridges = {"", "vmbr0", *(name for name, facts in interfaces(call.node).items() if facts["type"] == "bridge")}
+        force, is_root = bool(call.p.get("force")), call.who.is_root
+        config.update(call.cluster, guest, changes, deletes, bridges=bridges, force=force, is_root=is_root)
+        missing = config.broken_bridge(guest, bridges)
+        if missing:
+            raise failed(f"bridge '{missing}' does not exist")
     call.cluster.note(guest.node, call.who.name, f"update {guest.noun} {guest.vmid}: {_spoken(call)}")
 
 
@@ -191,9 +217,12 @@ def update(call: Call) -> None:
 
 
 @api.behaves("POST /nodes/{node}/qemu/{vmid}/config")
-def update_in_task(call: Call) -> str:
-    """Change the configuration in a task."""
+def update_in_task(call: Call) -> str | None:
+    """Change the configuration in a task; whoever grants a delay gets no task when it is done by then, and a change takes no time."""
     guest, changes, deletes, reverts = _prepare(call)
+    if call.p.get("background_delay"):
+        _apply(call, guest, changes, deletes, reverts)
+        return None
     config.check_storages(call.cluster, guest, changes)
 
     def work(task: Task) -> Body:

@@ -49,6 +49,8 @@ def status(call: Call) -> dict[str, Any]:
             "model": node.cpu_model,
             "mhz": f"{node.mhz:.3f}",
             "hvm": "1",
+            "family": "6",
+            "vendor": "GenuineIntel",
             "flags": _FLAGS,
             "user_hz": 100,
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 from pveops.sim.methods.table import Call, Rows, Table
 from pveops.sim.props import split_list
-from pveops.sim.tasks.task import Task, check_upid, no_such_task, owner_of
+from pveops.sim.tasks.task import Task, UnknownTaskError, check_upid, owner_of
 
 api = Table()
 
@@ -109,7 +109,7 @@ def _find(call: Call, privilege: str) -> Task:
         call.demand(f"/nodes/{node}", privilege)
     found = call.world.engine.find(node, upid) or next((task for task in call.world.past_tasks(node) if task.upid == upid), None)
     if found is None:
-        raise no_such_task()
+        raise UnknownTaskError
     return found
 
 
@@ -132,8 +132,10 @@ def status(call: Call) -> dict[str, Any]:
 @api.reads("GET /nodes/{node}/tasks/{upid}/log")
 def log(call: Call) -> Rows | str:
     """The lines of a task log; a limit of 0 gives all of them."""
-    task = _find(call, "Sys.Audit")
-    lines = task.log() or ["no content"]
+    try:
+        lines = _find(call, "Sys.Audit").log() or ["no content"]
+    except UnknownTaskError:
+        lines = ["unable to open file - No such file or directory"]
     if call.p.get("download"):
         return "\n".join(lines) + "\n"
     start, limit = call.p.get("start", 0), call.p.get("limit", _DEFAULT_ROWS)

@@ -17,6 +17,9 @@ Secrets = Callable[[str], str]
 """Makes the secret of a user or token from its name, where the description gives none."""
 
 _GUEST_AGE_S = 240 * 86400
+_NODE_AGE_S = 500 * 86400
+_REBOOT_S = 40.0
+"""A guest that runs ran before too; its last start was a reboot of this length."""
 
 
 def build(description: dict[str, Any], *, seed: int, start_s: float, secrets: Secrets) -> Cluster:
@@ -65,7 +68,9 @@ def _add_node(cluster: Cluster, entry: dict[str, Any], number: int) -> None:
         memory=int(entry.get("memory", 64 * 1024**3)),
         root_used=int(entry.get("root_used", 11 * 1024**3)),
         boot_s=cluster.now_s - float(entry.get("uptime_s", 40 * 86400)),
-        description=str(entry.get("description", "")),
+        installed_s=cluster.now_s - float(entry.get("installed_age_s", _NODE_AGE_S)),
+        options=dict(entry.get("options", {})),
+        interfaces=entry.get("interfaces"),
     )
     node.next_pid = noise.whole(1500, 900_000, cluster.seed, "pid", node.name)
     cluster.nodes[node.name] = node
@@ -104,6 +109,7 @@ def _add_guest(cluster: Cluster, entry: dict[str, Any]) -> None:
     guest.placements = [(created_s, guest.node)]
     guest.profile = str(entry.get("profile", "web"))
     guest.level = float(entry.get("level", 1.0))
+    guest.agent_answers = bool(entry.get("agent_answers", True))
     guest.pending = dict(entry.get("pending", {}))
     for row in entry.get("snapshots", ()):
         time_s = int(row.get("snaptime", cluster.now_s - row.get("age_s", 0)))
@@ -114,7 +120,10 @@ def _add_guest(cluster: Cluster, entry: dict[str, Any]) -> None:
         guest.parent = row["name"]
     guest.parent = str(entry.get("parent", guest.parent))
     if entry.get("running"):
-        guest.start(cluster.now_s - float(entry.get("uptime_s", 86400)), cluster.nodes[guest.node].take_pid())
+        since_s = cluster.now_s - float(entry.get("uptime_s", 86400))
+        guest.start(since_s, cluster.nodes[guest.node].take_pid())
+        if since_s - _REBOOT_S > created_s:
+            guest.past_runs.append((created_s, since_s - _REBOOT_S))
     guest.touch()
     cluster.guests[guest.vmid] = guest
     for disk in guest.disks(with_unused=True):

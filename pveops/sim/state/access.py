@@ -15,7 +15,7 @@ Privileges = dict[str, int]
 PoolOf = Callable[[str], str | None]
 """The pool of an ACL path of a guest or storage."""
 
-_PATH = re.compile(r"/?[A-Za-z0-9.\-_/:@!]*")
+_PATH = re.compile(r"/?[A-Za-z0-9.\-_/]*")
 _MOST_CACHED = 60_000
 
 _SEGMENT = r"[A-Za-z0-9.\-_]+"
@@ -59,6 +59,8 @@ class Access:
         return found
 
     def _evaluate(self, who: Principal, path: str) -> Privileges:
+        if not path:
+            return {}
         if who.is_root:
             return dict.fromkeys(PRIVILEGES, 1)
         if who.userid not in self._ids.users:

@@ -120,6 +120,8 @@ class Cluster:
         self.raster_s = _raster(now_s)
         self.former_volids: set[str] = set()
         """Volume ids of scheduled backups that somebody deleted."""
+        self.volume_marks: dict[str, dict[str, Any]] = {}
+        """Notes and protection that somebody gave to scheduled backups, by volume id."""
         self._pool_of_guest: dict[int, str] = {}
         self._pool_of_storage: dict[str, str] = {}
         self._log_uid = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from pveops.sim.errors import failed
 from pveops.sim.props import read_props, size_bytes, size_text, split_list, write_props
@@ -148,6 +148,18 @@ def check_values(guest: Guest, changes: Mapping[str, Value]) -> None:
             raise failed(f"invalid bootorder: device '{device}' does not exist'")
 
 
+def _bridge(text: str) -> str:
+    return read_props(text, "model").get("bridge", "")
+
+
+def broken_bridge(guest: Guest, bridges: Container[str]) -> str:
+    """The bridge that a container waits for and that its node does not have; empty when all is well."""
+    if guest.kind != "lxc":
+        return ""
+    wanted = (_bridge(str(value)) for key, value in guest.with_pending().items() if NET.fullmatch(key))
+    return next((name for name in wanted if name and name not in bridges), "")
+
+
 def _refuse_removal(guest: Guest, key: str) -> None:
     is_disk = (QEMU_DISK if guest.kind == "qemu" else LXC_DISK).fullmatch(key) or UNUSED_DISK.fullmatch(key)
     if is_disk and guest.config.get("protection") and key in guest.config and not read_disk(key, str(guest.config[key])).cdrom:
@@ -179,37 +191,66 @@ def _drop(cluster: Cluster, guest: Guest, key: str, *, force: bool) -> None:
 
 
 def update(
-    cluster: Cluster, guest: Guest, changes: Mapping[str, Value], deletes: Iterable[str], *, force: bool = False, is_root: bool = False
+    cluster: Cluster,
+    guest: Guest,
+    changes: Mapping[str, Value],
+    deletes: Iterable[str],
+    *,
+    bridges: Container[str] = (),
+    force: bool = False,
+    is_root: bool = False,
 ) -> None:
     """Change the configuration: at once where possible, else it waits for the next start.
+
+    A network device of a container on a bridge that its node does not have (``bridges``) waits too.
 
     Raises:
         RefusedError: 500, nothing was changed.
     """
-    for key in (*changes, *deletes):
-        if guest.kind == "lxc" and key in _LXC_READ_ONLY and key in (*guest.config, *changes) and (key in changes or guest.config.get(key)):
-            raise failed(f"unable to modify read-only option: '{key}'")
+    deletes = list(deletes)
+    _refuse_read_only(guest, changes, deletes)
     for key in deletes:
         _refuse_removal(guest, key)
     check_values(guest, changes)
     stored = {key: stored_value(cluster, guest, key, value, is_root=is_root) for key, value in changes.items()}
     cluster.before_change(guest)
     for key, value in stored.items():
-        if guest.running and not _hotpluggable(guest, key):
-            _wait(guest, key, value)
-        else:
-            guest.config[key] = value
-            guest.pending.pop(key, None)
+        _set(cluster, guest, key, value, bridges)
     for key in deletes:
-        if guest.running and not _hotpluggable(guest, key):
-            if key in guest.config:
-                guest.pending[key] = None
-            else:
-                guest.pending.pop(key, None)
-        else:
-            guest.pending.pop(key, None)
-            _drop(cluster, guest, key, force=force)
+        _delete(cluster, guest, key, force=force)
     guest.touch()
+
+
+def _refuse_read_only(guest: Guest, changes: Mapping[str, Value], deletes: Iterable[str]) -> None:
+    if guest.kind != "lxc":
+        return
+    for key in (*changes, *deletes):
+        if key in _LXC_READ_ONLY and (key in changes or guest.config.get(key)):
+            raise failed(f"unable to modify read-only option: '{key}'")
+
+
+def _set(cluster: Cluster, guest: Guest, key: str, value: Value, bridges: Container[str]) -> None:
+    """Set one option, now or at the next start."""
+    if guest.kind == "lxc" and NET.fullmatch(key) and _bridge(str(value)) not in bridges:
+        guest.pending[key] = value
+    elif key == "description" and value == "":
+        _drop(cluster, guest, key, force=False)
+    elif guest.running and not _hotpluggable(guest, key):
+        _wait(guest, key, value)
+    else:
+        guest.config[key] = value
+        guest.pending.pop(key, None)
+
+
+def _delete(cluster: Cluster, guest: Guest, key: str, *, force: bool) -> None:
+    """Delete one option, now or at the next start."""
+    if not guest.running or _hotpluggable(guest, key):
+        guest.pending.pop(key, None)
+        _drop(cluster, guest, key, force=force)
+    elif key in guest.config:
+        guest.pending[key] = None
+    else:
+        guest.pending.pop(key, None)
 
 
 def _wait(guest: Guest, key: str, value: Value) -> None:

@@ -16,6 +16,7 @@ QEMU_DISK = re.compile(r"(ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0")
 LXC_DISK = re.compile(r"rootfs|mp\d+")
 UNUSED_DISK = re.compile(r"unused\d+")
 _BOOT_ORDER = re.compile(r"order=([^,]*)")
+_SIZE = re.compile(r"\bsize=(\d[\d.]*[KMGT]?)")
 _MIB = 1024**2
 
 
@@ -64,10 +65,12 @@ class Guest:
 
     __slots__ = (
         "_digest",
+        "agent_answers",
         "booted_s",
         "config",
         "cpus",
         "created_s",
+        "image_bytes",
         "index",
         "kind",
         "level",
@@ -113,6 +116,8 @@ class Guest:
         """Since when on which node, oldest first."""
         self.pid = 0
         self.index = -1
+        self.agent_answers = True
+        """Whether its agent works, where the configuration has one."""
         self.profile = "web"
         self.level = 1.0
         self.touch()
@@ -134,6 +139,8 @@ class Guest:
             self.maxmem = int(config.get("memory", 512)) * _MIB
         root = self.root_disk()
         self.maxdisk = root.size if root else 0
+        sizes = (_SIZE.search(value) for value in config.values() if isinstance(value, str) and "size=" in value)
+        self.image_bytes = sum(size_bytes(match[1]) for match in sizes if match)
 
     @property
     def digest(self) -> str:
@@ -217,6 +224,8 @@ class Guest:
 
     def node_at(self, moment_s: float) -> str:
         """Where it was at that moment."""
+        if len(self.placements) == 1:
+            return self.node
         found = self.placements[0][1]
         for since_s, node in self.placements:
             if since_s <= moment_s:

@@ -24,12 +24,16 @@ class Node:
     root_used: int = 11 * 1024**3
     network_bytes_s: float = 1.0e9
     boot_s: float = 0.0
+    installed_s: float = 0.0
+    """Since when there is data about it."""
     kernel: str = "6.17.2-1-pve"
     online: bool = True
     fingerprint: str = ""
-    description: str = ""
+    options: dict[str, object] = field(default_factory=dict)
+    """What ``/nodes/{node}/config`` holds."""
+    interfaces: dict[str, dict[str, object]] | None = None
+    """Network interfaces, where the description names them."""
     next_pid: int = 1200
-    disks: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def cpus(self) -> int:

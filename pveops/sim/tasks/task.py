@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pveops.sim.errors import RefusedError, bad_parameter
+from pveops.sim.errors import PARAMETERS_REFUSED, RefusedError, bad_parameter
 
 _UPID = re.compile(
     r"UPID:([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?):([0-9A-F]{8}):([0-9A-F]{8,9}):([0-9A-F]{8}):([^:\s]+):([^:\s]*):([^:\s]+):"
@@ -101,6 +101,8 @@ def owner_of(upid: str) -> str:
     return match[8] if match else ""
 
 
-def no_such_task() -> RefusedError:
+class UnknownTaskError(RefusedError):
     """400 for a task id that nobody gave out."""
-    return bad_parameter("upid", "no such task")
+
+    def __init__(self) -> None:
+        super().__init__(400, PARAMETERS_REFUSED, errors={"upid": "no such task"})

@@ -1,0 +1,56 @@
+"""Round-robin data of nodes, guests and storages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pveops.sim.errors import RefusedError, failed
+from pveops.sim.methods.table import Call, Table
+
+if TYPE_CHECKING:
+    from pveops.sim.physics import rrd
+
+api = Table()
+
+
+def _rrd() -> Any:
+    from pveops.sim.physics import rrd as module  # noqa: PLC0415 - numpy takes long to import; the cluster is ready before it is needed
+
+    return module
+
+
+def _missing(file: str) -> RefusedError:
+    return failed(f"RRD error: opening '/var/lib/rrdcached/db/{file}': No such file or directory")
+
+
+@api.reads("GET /nodes/{node}/qemu/{vmid}/rrddata", "GET /nodes/{node}/lxc/{vmid}/rrddata")
+def guest(call: Call) -> rrd.Rows:
+    """Data of a guest; there is none before the first broadcast after its creation."""
+    module = _rrd()
+    found = call.cluster.guests.get(call.p["vmid"])
+    if found is None or found.created_s > call.cluster.raster_s:
+        raise _missing(f"pve-vm-9.0/{call.p['vmid']}")
+    rows: rrd.Rows = module.guest_rows(
+        call.world.load, found, call.node, module.SPANS[call.p["timeframe"]], call.now_s, peak=call.p.get("cf") == "MAX"
+    )
+    return rows
+
+
+@api.reads("GET /nodes/{node}/rrddata")
+def node(call: Call) -> rrd.Rows:
+    """Data of a node."""
+    module, world = _rrd(), call.world
+    span = module.SPANS[call.p["timeframe"]]
+    rows: rrd.Rows = module.node_rows(call.cluster, world.load, world.space, call.node, span, call.now_s, peak=call.p.get("cf") == "MAX")
+    return rows
+
+
+@api.reads("GET /nodes/{node}/storage/{storage}/rrddata")
+def storage(call: Call) -> rrd.Rows:
+    """Data of a storage as the node sees it."""
+    module = _rrd()
+    found = call.cluster.storages.get(call.p["storage"])
+    if found is None or not found.enabled or not found.on_node(call.p["node"]):
+        raise _missing(f"pve-storage-9.0/{call.p['node']}/{call.p['storage']}")
+    rows: rrd.Rows = module.storage_rows(call.world.space, found, call.node, module.SPANS[call.p["timeframe"]], call.now_s)
+    return rows

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import Expired, Forged, InputError, PveopsError
+from pveops.base.errors import Expired, Forged, InputError, PveopsError, Used
 from pveops.base.units import fmt_duration
 from pveops.model.messages import ResolveRequest
 from pveops.model.plan import Plan
@@ -262,6 +262,10 @@ class CardController:
 
     def _act(self, card: _Card, message: Mapping[str, Any]) -> None:
         press = message["type"]
+        with self._lock:
+            offered = {action["type"] for action in self._draw(card)["actions"] if not action["off"]}
+        if press not in offered:
+            raise Used("That cannot be done with this proposal any more. Nothing ran.", hint="Look at it again.")
         if press == "propose":
             self._propose(card)
         elif press == "dry_run":

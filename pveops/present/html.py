@@ -62,7 +62,7 @@ def _shapes(kind: str, name: str) -> Iterable[tuple[str, dict[str, str]]]:
 @lru_cache(maxsize=1)
 def style() -> Node:
     """The style of everything here, for once per document or output. It touches nothing outside ``.pv``."""
-    return f"<style>{unscripted_css()}.pv.pv{{{static('look.css').decode()}}}</style>"
+    return f"<style>{unscripted_css()}{static('frame.css').decode()}.pv.pv{{{static('look.css').decode()}}}</style>"
 
 
 def page(*parts: Node) -> Node:

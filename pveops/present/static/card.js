@@ -3,6 +3,7 @@
 // Works on two kinds of model: anywidget's (which can send) and Panel's AnyWidgetComponent (which sets a property).
 const SILENT_MS = 4000;
 const BEAT_MS = 15000;
+const HELLO_AGAIN_MS = [400, 1000, 2000, 3000]; // JupyterLab opens the way past a busy cell a moment after the card: what was sent before waits behind that cell
 const OPEN = new Set(["draft", "waiting", "running", "unknown"]);
 const SPOKEN_AT_S = [300, 60];
 const FONTS = Symbol.for("pveops.fonts");
@@ -258,19 +259,20 @@ class Desk {
     this.skew = 0;
     this.heard = false;
     this.waiting = new Map();
+    this.pressed = new Set();
     this.onView = () => this.redraw(true);
     this.onAcks = () => { this.collect(); this.tickAll(); };
     model.on("change:view", this.onView);
     model.on("change:acks", this.onAcks);
     model.on("msg:custom", (message, buffers) => this.onMessage(message, buffers));
     this.redraw(false);
-    this.send({ type: "hello" });
-    this.askForFonts();
+    this.greet();
     this.clock = setInterval(() => this.tickAll(), 1000);
     this.beat = setInterval(() => { if (!document.hidden && [...this.cards.values()].some((card) => OPEN.has(card.view.state))) this.send({ type: "hello" }); }, BEAT_MS);
   }
 
   dispose() {
+    this.gone = true;
     clearInterval(this.clock);
     clearInterval(this.beat);
     this.model.off("change:view", this.onView);
@@ -282,6 +284,7 @@ class Desk {
     this.seq += 1;
     const whole = { ...message, client: this.client, seq: this.seq, at_ms: Math.round(Date.now() + this.skew) };
     this.waiting.set(this.seq, Date.now());
+    if (message.type !== "hello") this.pressed.add(this.seq);
     setTimeout(() => this.tickAll(), SILENT_MS + 50);
     if (this.model.send) this.model.send(whole);
     else {
@@ -295,9 +298,16 @@ class Desk {
     const mine = `${this.client}:`;
     for (const ack of this.model.get("acks") || []) {
       if (!ack.startsWith(mine)) continue;
-      this.heard = true;
-      this.waiting.delete(Number(ack.slice(mine.length)));
+      this.answered(Number(ack.slice(mine.length)));
     }
+  }
+
+  /** Python answers now. Greetings that were sent before are of no more interest; a press is, until it is answered itself. */
+  answered(seq) {
+    if (!this.heard) this.askForFonts();
+    this.heard = true;
+    this.waiting.delete(seq);
+    for (const other of [...this.waiting.keys()]) if (other < seq && !this.pressed.has(other)) this.waiting.delete(other);
   }
 
   acked(seq) {
@@ -348,6 +358,11 @@ class Desk {
 
   tickAll() {
     for (const card of this.cards.values()) card.tick();
+  }
+
+  greet() {
+    this.send({ type: "hello" });
+    for (const wait_ms of HELLO_AGAIN_MS) setTimeout(() => { if (!this.heard && !this.gone) this.send({ type: "hello" }); }, wait_ms);
   }
 
   askForFonts() {

@@ -57,6 +57,11 @@ class Executors:
             self._client = client
         return self._client
 
+    @property
+    def origin(self) -> Origin:
+        """Where our proposals come from."""
+        return self._origin
+
     def proposer(self, origin: Origin) -> Executors:
         """The same, with proposals that come from somewhere else."""
         other = Executors(self._home, self._operator, self._env, origin, self._cluster, self._reader)

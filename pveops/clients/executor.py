@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ class ExecutorClient:
         self._key = private_key
         self._clock = clock or SystemClock()
         self._local = threading.local()
+        self._clients: list[httpx.Client] = []
+        weakref.finalize(self, _close_all, self._clients)
 
     @property
     def can_sign(self) -> bool:
@@ -122,6 +126,17 @@ class ExecutorClient:
     def _reason(self, proposal_id: str, verb: str, reason: str) -> ProposalView:
         return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/{verb}", encode(ReasonRequest(reason=reason))))
 
+    def close(self) -> None:
+        """Close all connections."""
+        _close_all(self._clients)
+        self._local = threading.local()
+
+    def _probe(self) -> None:
+        """See that somebody listens. httpx would leave a socket behind for every time nobody does."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5.0)
+            probe.connect(short_socket_path(self._socket))
+
     def _client(self) -> httpx.Client:
         # one per thread: a long poll of a card must not hold back a click
         client: httpx.Client | None = getattr(self._local, "client", None)
@@ -129,23 +144,35 @@ class ExecutorClient:
             transport = httpx.HTTPTransport(uds=short_socket_path(self._socket))
             client = httpx.Client(transport=transport, base_url="http://executor", timeout=60.0)
             self._local.client = client
+            self._clients.append(client)
         return client
 
     def _call(self, method: str, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
         with correlated() as correlation:
             headers = {"Authorization": f"Bearer {self._token.reveal()}", "X-Correlation-Id": correlation}
             try:
+                self._probe()
                 response = self._client().request(method, path, json=body, headers=headers, timeout=timeout_s)
-            except httpx.TransportError as err:
+            except (httpx.TransportError, OSError) as err:
                 raise ExecutorUnavailable(
                     f"The executor does not answer on {self._socket} ({type(err).__name__}).",
                     hint="Start it with `pveops executor run` (or `pveops up`). Reading works without it.",
                     correlation=correlation,
                 ) from err
-            data = response.json()
+            try:
+                data = response.json()
+            except ValueError as err:
+                raise ExecutorUnavailable(
+                    f"What listens on {self._socket} is no executor of pveops.", hint="Is another version running?", correlation=correlation
+                ) from err
             if response.status_code >= 400:
                 raise _error(data)
             return data
+
+
+def _close_all(clients: list[httpx.Client]) -> None:
+    while clients:
+        clients.pop().close()
 
 
 def _error(data: Any) -> PveopsError:

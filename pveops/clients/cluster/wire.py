@@ -10,6 +10,7 @@ import logging
 import re
 import ssl
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -120,6 +121,7 @@ class Wire:
         self._pool = pool
         self._clock = clock or SystemClock()
         self._sessions: dict[str, requests.Session] = {}
+        weakref.finalize(self, _close_all, self._sessions)
         self._resting: dict[str, float] = {}
         self._lock = threading.Lock()
         self.sent = 0
@@ -200,9 +202,7 @@ class Wire:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            for session in self._sessions.values():
-                session.close()
-            self._sessions.clear()
+            _close_all(self._sessions)
 
     def _order(self) -> list[Endpoint]:
         now = self._clock.monotonic_s()
@@ -269,6 +269,11 @@ class Wire:
         if len(self._endpoints) == 1:
             return cls(unique[-1], hint=kinds[-1].hint or hint)  # type: ignore[return-value]
         return cls(f"None of the {len(self._endpoints)} endpoints answers. {' '.join(unique)}", hint=hint)  # type: ignore[return-value]
+
+
+def _close_all(sessions: dict[str, requests.Session]) -> None:
+    while sessions:
+        sessions.popitem()[1].close()
 
 
 def _body(content: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -26,6 +28,7 @@ from pveops.model.run import RunStatus
 from pveops.observe.context import correlated
 from pveops.surfaces.daemon.peer import Peer
 
+_LOG = logging.getLogger("pveops.executor")
 _LARGEST_BODY_BYTES = 16 << 20
 _LONGEST_WAIT_S = 60.0
 
@@ -249,8 +252,24 @@ def make_app(parts: Parts, news: News) -> Starlette:
             route("/v1/kill", "GET", kill_state),
             route("/v1/kill", "POST", kill),
             route("/v1/audit", "GET", audit),
-        ]
+        ],
+        exception_handlers={HTTPException: _no_route, Exception: _fault},
     )
+
+
+def _no_route(request: Request, error: Exception) -> JSONResponse:
+    """Unknown paths and methods, in the one shape of errors."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = InputError(f"The executor has no {request.method} {request.url.path[:120]}.", hint="Is this client of another version?")
+    return JSONResponse({"error": said.to_dict()}, status_code=status)
+
+
+def _fault(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours: said as such, its trace in the log alone."""
+    with correlated(request.headers.get("x-correlation-id", "")) as correlation:
+        _LOG.error("fault in the executor's API", exc_info=error, extra={"path": request.url.path})
+        said = PveopsError("The executor has a fault and did not do this.", hint="Its log tells more.", correlation=correlation)
+        return JSONResponse({"error": said.to_dict()}, status_code=500)
 
 
 async def _enter(parts: Parts, request: Request) -> Call:

@@ -83,9 +83,12 @@ class _PinnedAdapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        # the fingerprint proves who answers; an authority or a host name could not for a self-signed certificate
         authority = ("ca_certs", "ca_cert_dir")
         return host, {**{key: value for key, value in pool.items() if key not in authority}, "cert_reqs": "CERT_NONE"}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        # the fingerprint proves who answers; an authority or a host name could not for a self-signed certificate
+        conn.cert_reqs = "CERT_NONE"
 
 
 def check_path(path: str) -> str:
@@ -166,6 +169,7 @@ class Wire:
                     kinds.append(err)
                     said.append(err.message)
                     if "timed out" in err.message:
+                        self._rest(endpoint)
                         break
                 except CertificateMismatch as err:
                     if len(self._endpoints) == 1:
@@ -210,7 +214,7 @@ class Wire:
 
     def _rest(self, endpoint: Endpoint) -> None:
         if len(self._endpoints) > 1:
-            _LOG.warning("endpoint gives no connection", extra={"endpoint": endpoint.url})
+            _LOG.warning("endpoint is silent", extra={"endpoint": endpoint.url})
         self._resting[endpoint.url] = self._clock.monotonic_s() + _REST_S
 
     def _session(self, endpoint: Endpoint) -> requests.Session:
@@ -315,10 +319,10 @@ def _transport_error(err: BaseException, url: str, timeout_s: float, *, reading:
         )
     if has(NameResolutionError):
         return Unreachable(f"The name in {url} is not known to DNS.", hint="Check the spelling, or write the address.")
-    if has(ConnectTimeoutError, requests.exceptions.ConnectTimeout):
-        return Unreachable(f"{url} gives no connection (timed out).", hint="Is the node up, and port 8006 open from here?")
     if has(NewConnectionError, ConnectionRefusedError):
         return Unreachable(f"{url} gives no connection (refused).", hint="Is the node up, and is pveproxy running there?")
+    if has(ConnectTimeoutError, requests.exceptions.ConnectTimeout):
+        return Unreachable(f"{url} gives no connection (timed out).", hint="Is the node up, and port 8006 open from here?")
     if reading and has(ssl.SSLError) and not has(RemoteDisconnected):
         return Unreachable(f"{url} speaks no usable TLS ({text}).", hint="Is this the API of a Proxmox VE node (port 8006)?")
     if has(requests.exceptions.ReadTimeout):

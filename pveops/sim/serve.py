@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import importlib
 import json
 import os
@@ -195,6 +196,7 @@ async def _serve(options: ServeOptions) -> None:
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
         files = certs.make(home.folder, names, addresses)
         world.certificate = files.facts
+        gc.freeze()  # what exists now stays: collections need not look at thousands of guests again and again
         for node in world.cluster.nodes.values():
             node.fingerprint = files.fingerprint
         clock = SimClock(start_s, options.speed)

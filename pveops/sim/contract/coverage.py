@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 
 from pveops.sim.contract.index import index_entries
-from pveops.sim.contract.schema import Schema, load
+from pveops.sim.contract.schema import load
 from pveops.sim.methods import handlers
 from pveops.sim.methods.table import Entry
 
@@ -31,23 +34,24 @@ class Coverage:
         return self.total - self.answered
 
 
-def entries(schema: Schema) -> dict[tuple[str, str], Entry]:
-    """All handlers: those written by hand, and the indexes that follow from the schema.
+@cache
+def entries() -> Mapping[tuple[str, str], Entry]:
+    """All handlers by verb and path template: those written by hand, and the indexes that follow from the schema.
 
     Raises:
         ValueError: a handler answers a method that Proxmox VE does not have.
     """
-    found = handlers()
+    schema, found = load(), handlers()
     unknown = found.keys() - schema.methods.keys()
     if unknown:
         raise ValueError(f"no such methods: {sorted(unknown)}")
-    return index_entries(schema) | found
+    return MappingProxyType(index_entries(schema) | found)
 
 
 def coverage() -> Coverage:
     """Count the methods of the shipped schema."""
     schema = load()
-    known = entries(schema)
+    known = entries()
     kinds = Counter(entry.kind for entry in known.values())
     areas: dict[str, Counter[str]] = {}
     for key in schema.methods:

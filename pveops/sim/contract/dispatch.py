@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from pveops.sim.contract.coverage import entries
-from pveops.sim.contract.index import index_entries
 from pveops.sim.contract.params import Verifier
 from pveops.sim.contract.permissions import Asker, compile_method, open_to_world
 from pveops.sim.contract.permissions import Check as PermissionCheck
@@ -57,8 +56,7 @@ class Api:
     def __init__(self, world: World) -> None:
         self._world = world
         self._schema = load()
-        self._entries = entries(self._schema)
-        self._indexes = index_entries(self._schema).keys()
+        self._entries = entries()
         self._routes = Routes(self._schema.paths)
         self._bound: dict[tuple[str, str], _Bound] = {}
         self.answered = len(self._entries)
@@ -69,7 +67,7 @@ class Api:
         if found is None and key in self._schema.methods:
             method = self._schema.methods[key]
             entry = self._entries.get(key)
-            proxied = "{node}" in key[1] and key not in self._indexes
+            proxied = "{node}" in key[1] and not (entry and entry.index)
             found = self._bound[key] = _Bound(method, entry.handler if entry else None, proxied=proxied)
         return found
 

@@ -38,5 +38,5 @@ def index_entries(schema: Schema) -> dict[tuple[str, str], Entry]:
         key = _index_key(method)
         names = _children(schema, method.path) if key else []
         if names and not any(name.startswith("{") for name in names):
-            found[method.key] = Entry("reads", _handler(key, names))
+            found[method.key] = Entry("reads", _handler(key, names), index=True)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -60,8 +61,9 @@ def _method(verb: str, path: str, facts: dict[str, Any]) -> Method:
     )
 
 
+@cache
 def load() -> Schema:
-    """Read the shipped schema."""
+    """The shipped schema, read once."""
     document = orjson.loads(zlib.decompress(resources.files("pveops.sim").joinpath("data", DATA_FILE).read_bytes()))
     methods = {(verb, path): _method(verb, path, facts) for path, verbs in document["paths"].items() for verb, facts in verbs.items()}
     return Schema(version=document["meta"]["version"], methods=methods)

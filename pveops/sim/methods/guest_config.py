@@ -137,19 +137,8 @@ def _check_privileges(call: Call, guest: Guest, changes: dict[str, Value], names
     """Each option needs the privilege of its area; new disks need space on their storage."""
     path = f"/vms/{guest.vmid}"
     for key, value in changes.items():
-        pattern = QEMU_DISK if call.kind == "qemu" else LXC_DISK
-        if pattern.fullmatch(key):
-            volid = read_disk(key, str(value)).volid
-            if call.kind == "lxc" and volid.startswith("/") and not call.who.is_root:
-                raise forbidden("mount point type bind is only allowed for root@pam")
-            storage, _, rest = volid.partition(":")
-            if rest.replace(".", "").isdigit() and storage in call.cluster.storages:
-                call.demand(f"/storage/{storage}", "Datastore.AllocateSpace")
+        _check_target(call, key, str(value))
         call.demand(path, f"VM.Config.{_area(call, guest, key, value)}")
-        if config.NET.fullmatch(key):
-            bridge, tag = (read_props(str(value), "model").get(name, "") for name in ("bridge", "tag"))
-            if bridge:
-                call.demand(f"/sdn/zones/localnetwork/{bridge}" + (f"/{tag}" if tag else ""), "SDN.Use")
     for key in names:
         call.demand(path, f"VM.Config.{_area(call, guest, key, None)}")
     if "features" in changes and call.kind == "lxc" and not call.who.is_root:
@@ -157,6 +146,21 @@ def _check_privileges(call: Call, guest: Guest, changes: dict[str, Value], names
             raise forbidden("changing feature flags for privileged container is only allowed for root@pam")
         if set(read_props(str(changes["features"]))) - {"nesting"}:
             raise forbidden("changing feature flags (except nesting) is only allowed for root@pam")
+
+
+def _check_target(call: Call, key: str, text: str) -> None:
+    """What an option points to has privileges of its own: space on a storage, the use of a bridge."""
+    if (QEMU_DISK if call.kind == "qemu" else LXC_DISK).fullmatch(key):
+        volid = read_disk(key, text).volid
+        if call.kind == "lxc" and volid.startswith("/") and not call.who.is_root:
+            raise forbidden("mount point type bind is only allowed for root@pam")
+        storage, _, rest = volid.partition(":")
+        if rest.replace(".", "").isdigit() and storage in call.cluster.storages:
+            call.demand(f"/storage/{storage}", "Datastore.AllocateSpace")
+    if config.NET.fullmatch(key):
+        bridge, tag = (read_props(text, "model").get(name, "") for name in ("bridge", "tag"))
+        if bridge:
+            call.demand(f"/sdn/zones/localnetwork/{bridge}" + (f"/{tag}" if tag else ""), "SDN.Use")
 
 
 def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pveops.sim.errors import failed
-from pveops.sim.methods.cluster_views import broadcast, guest_row, storage_rows
+from pveops.sim.methods.cluster_views import GuestRows, broadcast, storage_rows
 from pveops.sim.methods.table import Call, Table, drop_empty
 from pveops.sim.props import split_list
 from pveops.sim.state.cluster import Pool
@@ -17,7 +17,8 @@ def _members(call: Call, pool: Pool) -> list[dict[str, Any]]:
     """The members with what the cluster view says about them."""
     cast, wanted = broadcast(call), call.p.get("type")
     guests = [call.cluster.guests[vmid] for vmid in sorted(pool.vmids) if vmid in call.cluster.guests]
-    rows = [guest_row(call, cast, guest, with_pool=False) for guest in guests if call.may_any(f"/vms/{guest.vmid}", "VM.Audit")]
+    make = GuestRows(call, cast, pools=False).row
+    rows = [make(guest) for guest in guests if call.may(f"/vms/{guest.vmid}", "VM.Audit")]
     for row in rows:
         row.pop("tags", None)
         row.pop("lock", None)

@@ -95,10 +95,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A handler and the class of its method."""
+    """A handler and the class of its method. An index only lists what lies below: it asks nothing of a node."""
 
     kind: MethodClass
     handler: Handler
+    index: bool = False
 
 
 class Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pveops.sim.physics.curves import STILL, Curves, Sample
-from pveops.sim.state.cluster import Cast, Cluster
+from pveops.sim.physics.curves import Curves, Sample
+from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 
 _GIB = 1024**3
@@ -40,15 +40,15 @@ class Broadcast:
         self.moment_s = float(cluster.raster_s)
         self.samples: dict[int, Sample] = {}
         self.nodes: dict[str, NodeSample] = {}
-        running: list[Guest] = []
-        since: list[float] = []
-        for guest in cluster.guests.values():
-            cast = cluster.casts.get(guest.vmid)
-            if guest.running if cast is None else cast.running and cast.known:
-                running.append(guest)
-                since.append(guest.since_s if cast is None else cast.since_s)
-        for guest, sample in zip(running, load.samples(running, self.moment_s, since), strict=True):
-            self.samples[guest.vmid] = sample
+        casts = cluster.casts
+        running = [guest for guest in cluster.guests.values() if guest.running and guest.vmid not in casts]
+        since = [guest.since_s for guest in running]
+        for vmid, cast in casts.items():
+            if cast.known and cast.running and vmid in cluster.guests:
+                running.append(cluster.guests[vmid])
+                since.append(cast.since_s)
+        samples = load.samples(running, self.moment_s, since)
+        self.samples.update(zip((guest.vmid for guest in running), samples, strict=True))
         self._sum_up(cluster, running)
 
     def _sum_up(self, cluster: Cluster, running: Sequence[Guest]) -> None:
@@ -61,15 +61,3 @@ class Broadcast:
             memory[guest.node] += sample.memhost if guest.kind == "qemu" else sample.mem
         for name, node in cluster.nodes.items():
             self.nodes[name] = node_sample(node.cpus, node.memory, busy[name], memory[name])
-
-    def sample(self, guest: Guest) -> Sample:
-        """The values of a guest; zeros for one that does not run."""
-        return self.samples.get(guest.vmid, STILL)
-
-
-def shown_cast(cluster: Cluster, guest: Guest) -> Cast:
-    """What the last broadcast said about a guest, beside its momentary values."""
-    cast = cluster.casts.get(guest.vmid)
-    if cast is not None:
-        return cast
-    return Cast(True, guest.name, guest.cpus, guest.maxmem, guest.maxdisk, guest.template, guest.running, guest.since_s)

@@ -208,4 +208,4 @@ class Load:
             *((done * self.parameter(name, index)).astype(np.int64).tolist() for name in ("net_in", "net_out", "disk_read", "disk_write")),
             np.maximum(now - began, 0.0).astype(np.int64).tolist(),
         )
-        return [Sample(*values) for values in zip(*columns, strict=True)]
+        return list(map(Sample._make, zip(*columns, strict=True)))

@@ -173,7 +173,7 @@ def _touch_up(guests: list[dict[str, Any]]) -> None:
 
 def _node(seed: int, name: str, number: int, guests: list[dict[str, Any]]) -> dict[str, Any]:
     """A node that carries its guests with room to spare."""
-    own = [guest for guest in guests if guest["node"] == name and guest["running"]]
+    own = [guest for guest in guests if guest["running"]]
     memory_gib = sum(int(guest["config"]["memory"]) for guest in own) / 1024
     threads = sum(int(guest["config"].get("cores", 1)) for guest in own)
     return {
@@ -190,10 +190,11 @@ def _node(seed: int, name: str, number: int, guests: list[dict[str, Any]]) -> di
     }
 
 
-def _storages(seed: int, guests: list[dict[str, Any]], nodes: list[str]) -> list[dict[str, Any]]:
+def _storages(seed: int, guests: list[dict[str, Any]], by_node: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    nodes = list(by_node)
     tib = 1024 * _GIB
     shared_gib = sum(_image_gib(guest["config"], "ceph-vm") for guest in guests)
-    local_gib = {name: sum(_image_gib(guest["config"], "local-lvm") for guest in guests if guest["node"] == name) for name in nodes}
+    local_gib = {name: sum(_image_gib(guest["config"], "local-lvm") for guest in own) for name, own in by_node.items()}
     backup_tib = max(8, round(len(guests) * 0.45))
     isos = [
         ("debian-13.1.0-amd64-netinst.iso", 664 * 1024**2),
@@ -316,12 +317,15 @@ def describe(*, nodes: int, guests: int, seed: int, start_s: float, ha_guests: i
     _touch_up(found)
     for guest in found:
         guest["uptime_s"] = int(noise.between(0.2, 70, seed, "uptime", guest["vmid"]) * _DAY_S)
+    by_node: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for guest in found:
+        by_node[guest["node"]].append(guest)
     pools = {name: [guest["vmid"] for guest in found if guest["pool"] == name] for name in ("production", "staging", "ci")}
     managed = [guest for guest in found if guest["running"] and "ceph-vm" in str(guest["config"])][:ha_guests]
     return {
         "name": "simulated",
-        "nodes": [_node(seed, name, number, found) for number, name in enumerate(names, 1)],
-        "storages": _storages(seed, found, names),
+        "nodes": [_node(seed, name, number, by_node[name]) for number, name in enumerate(names, 1)],
+        "storages": _storages(seed, found, by_node),
         "guests": found,
         "pools": [{"poolid": name, "comment": f"{name} guests", "vms": vmids} for name, vmids in pools.items() if vmids],
         "jobs": _jobs(start_s, found),

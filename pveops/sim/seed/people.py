@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-OPERATOR_ROLE = "PveopsOperator"
-READER_ROLE = "PveopsReader"
+# No name of a role may begin with "pve", in whatever case: those belong to Proxmox.
+OPERATOR_ROLE = "OpsOperator"
+READER_ROLE = "OpsReader"
 
 OPERATOR_PRIVILEGES = (
     "Datastore.AllocateSpace",

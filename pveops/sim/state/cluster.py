@@ -208,10 +208,10 @@ class Cluster:
         self.access.forget()
         self.generation += 1
 
-    def note(self, node: str, user: str, message: str, *, tag: str = "pvedaemon", pid: int = 1100) -> None:
-        """Add a line to the cluster log."""
+    def note(self, node: str, user: str, message: str, *, tag: str = "pvedaemon", pid: int = 1100, at_s: float | None = None) -> None:
+        """Add a line to the cluster log, of now unless a moment is given."""
         self._log_uid += 1
-        self.log.append(LogRow(self._log_uid, node, int(self.now_s), user, tag, pid, message))
+        self.log.append(LogRow(self._log_uid, node, int(self.now_s if at_s is None else at_s), user, tag, pid, message))
 
 
 def _raster(moment_s: float) -> int:

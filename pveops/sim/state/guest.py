@@ -70,6 +70,8 @@ class Guest:
         "config",
         "cpus",
         "created_s",
+        "head",
+        "ident",
         "image_bytes",
         "index",
         "kind",
@@ -87,6 +89,7 @@ class Guest:
         "placements",
         "profile",
         "running",
+        "sid",
         "since_s",
         "snapshots",
         "tags",
@@ -97,6 +100,10 @@ class Guest:
     def __init__(self, vmid: int, kind: Kind, node: str, config: dict[str, Value], *, created_s: float = 0.0) -> None:
         self.vmid = vmid
         self.kind: Kind = kind
+        self.ident = f"{kind}/{vmid}"
+        """Its id in the view of the cluster."""
+        self.sid = f"{'vm' if kind == 'qemu' else 'ct'}:{vmid}"
+        """Its id for high availability."""
         self.node = node
         self.config = config
         self.created_s = created_s
@@ -126,6 +133,8 @@ class Guest:
         """Recompute what follows from the configuration."""
         config = self.config
         self._digest = ""
+        self.head: bytes | None = None
+        """Room for views that keep what they made of the guest until it changes."""
         self.lock = str(config.get("lock", ""))
         self.template = int(config.get("template", 0))
         self.tags = str(config.get("tags", ""))
@@ -182,11 +191,6 @@ class Guest:
         return self.kind == "qemu" and value == "1"
 
     @property
-    def sid(self) -> str:
-        """Its id for high availability."""
-        return f"{'vm' if self.kind == 'qemu' else 'ct'}:{self.vmid}"
-
-    @property
     def noun(self) -> str:
         """``VM`` or ``CT``, as error texts name it."""
         return "VM" if self.kind == "qemu" else "CT"
@@ -212,7 +216,7 @@ class Guest:
         if self.running:
             self.past_runs.append((self.since_s, at_s))
             self.since_s, self.pid = at_s, pid
-        self.node = node
+        self.node, self.head = node, None
         self.placements.append((at_s, node))
         del self.placements[:-200]
 

@@ -224,6 +224,11 @@ class Schedule:
         now_s = self._cluster.now_s
         return "backup" if any(run.node == guest.node and run.current(now_s) == guest.vmid for run in self._active()) else ""
 
+    def held(self) -> set[int]:
+        """The guests that scheduled backups hold right now."""
+        now_s = self._cluster.now_s
+        return {run.current(now_s) for run in self._active()} - {0}
+
     def epoch(self) -> int:
         """Changes at least once a second while a run is under way; 0 while none is."""
         return int(self._cluster.now_s) if self._active() else 0
@@ -234,19 +239,23 @@ class Schedule:
         begin_s, end_s, tasks = self._tasks.get(node, (0.0, -1.0, []))
         if begin_s <= now_s < end_s:
             return tasks
-        first_s = now_s - HISTORY_DAYS * _DAY_S
+        found = self.tasks_since(node, now_s - HISTORY_DAYS * _DAY_S)
+        running = [task for task in found if task.end_s is None]
+        # a task that runs ends somewhere before the next whole window; looking again each second is cheap enough then
+        border_s = now_s + 1.0 if running else min(self._next_start(now_s), now_s + 600.0)
+        self._tasks[node] = (now_s, border_s, found)
+        return found
+
+    def tasks_since(self, node: str, first_s: float) -> list[Task]:
+        """The scheduled tasks of a node that began after that moment (seconds since the epoch)."""
+        now_s = self._cluster.now_s
         found = [
             self._backup_task(run)
             for job in self._cluster.backup_jobs.values()
             for start_s in self._occurrences(job, first_s, now_s)
             if (run := self.runs(job, start_s).get(node)) is not None
         ]
-        found += self._apt_tasks(node, first_s, now_s)
-        running = [task for task in found if task.end_s is None]
-        # a task that runs ends somewhere before the next whole window; looking again each second is cheap enough then
-        border_s = now_s + 1.0 if running else min(self._next_start(now_s), now_s + 600.0)
-        self._tasks[node] = (now_s, border_s, found)
-        return found
+        return [*found, *self._apt_tasks(node, first_s, now_s)]
 
     def _backup_task(self, run: Run) -> Task:
         cluster = self._cluster

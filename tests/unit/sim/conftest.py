@@ -38,7 +38,7 @@ class Lab:
     def cluster(self):
         return self.world.cluster
 
-    def ask(self, verb, path, who="admin@pve!sim", **parameters):
+    def ask(self, verb, path, who="admin@pve!sim", /, **parameters):
         path, _, query = path.partition("?")
         request = Request(verb, path, {**dict(parse_qsl(query)), **parameters})
         if who == ROOT:
@@ -54,7 +54,7 @@ class Lab:
         data = found.data if isinstance(found, Rows) else json.loads(found.data) if isinstance(found, Encoded) else found
         return Answer(200, "OK", json.loads(orjson.dumps(data)), total=total)
 
-    def data(self, verb, path, who="admin@pve!sim", **parameters):
+    def data(self, verb, path, who="admin@pve!sim", /, **parameters):
         answer = self.ask(verb, path, who, **parameters)
         assert answer.status == 200, f"{verb} {path}: {answer}"
         return answer.data
@@ -71,7 +71,7 @@ class Lab:
             self.wait(1)
         raise AssertionError(f"{upid} does not end")
 
-    def run(self, verb, path, who="admin@pve!sim", **parameters):
+    def run(self, verb, path, who="admin@pve!sim", /, **parameters):
         return self.finish(self.data(verb, path, who, **parameters))
 
     def principal(self, name, *grants):

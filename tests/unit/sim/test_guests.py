@@ -145,7 +145,13 @@ def test_snapshots_form_a_tree(lab):
     assert lab.run("POST", f"{WEB}/snapshot", snapname="one") == "snapshot name 'one' already used"
     assert lab.ask("POST", f"{WEB}/snapshot", snapname="PENDING").reason == "unable to use snapshot name 'pending' (reserved name)"
     assert lab.run("POST", f"{WEB}/snapshot/one/rollback") == "OK"
-    assert lab.data("GET", f"{WEB}/snapshot")[-1] | {"digest": ""} == {"name": "current", "description": "You are here!", "digest": "", "running": 0, "parent": "one"}
+    assert lab.data("GET", f"{WEB}/snapshot")[-1] | {"digest": ""} == {
+        "name": "current",
+        "description": "You are here!",
+        "digest": "",
+        "running": 0,
+        "parent": "one",
+    }
     assert lab.run("DELETE", f"{WEB}/snapshot/one") == "OK"
     rows = {row["name"]: row for row in lab.data("GET", f"{WEB}/snapshot")}
     assert "parent" not in rows["two"]
@@ -228,7 +234,9 @@ def test_a_stopped_migration_leaves_the_guest_where_it_was(lab):
 
 
 def test_a_backup_on_demand_leaves_a_volume(lab):
-    upid = lab.data("POST", "/nodes/pve1/vzdump", **{"vmid": "101", "storage": "pbs-01", "notes-template": "{{guestname}} by hand", "protected": "1"})
+    upid = lab.data(
+        "POST", "/nodes/pve1/vzdump", **{"vmid": "101", "storage": "pbs-01", "notes-template": "{{guestname}} by hand", "protected": "1"}
+    )
     lab.wait(2)
     assert lab.data("GET", f"{WEB}/status/current")["lock"] == "backup"
     assert lab.finish(upid) == "OK"

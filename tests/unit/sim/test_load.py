@@ -1,5 +1,7 @@
 """Load curves: closed integrals, the same numbers for everybody, RRD from the same curves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,11 +76,18 @@ def test_counters_grow_and_start_at_zero():
 
 def test_rrd_has_the_steps_of_version_9(lab):
     one, node = lab.cluster.guests[101], lab.cluster.nodes["pve1"]
-    for name, rows, step in [("hour", 60, 60), ("day", 1440, 60), ("week", 336, 1800), ("month", 1440, 1800), ("year", 1440, 21600), ("decade", 570, 604800)]:
+    for name, rows, step in [
+        ("hour", 60, 60),
+        ("day", 1440, 60),
+        ("week", 336, 1800),
+        ("month", 1440, 1800),
+        ("year", 1440, 21600),
+        ("decade", 570, 604800),
+    ]:
         found = guest_rows(lab.world.load, one, node, SPANS[name], lab.cluster.now_s, peak=False)
         times = [row["time"] for row in found]
         assert len(times) == rows
-        assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} == {step}
+        assert {later - earlier for earlier, later in pairwise(times)} == {step}
         assert times[-1] == lab.cluster.now_s // step * step
     assert set(found[0]) == {"time"}, "nothing is known from before the guest existed"
 
@@ -110,7 +119,9 @@ def test_node_data_follow_a_guest_that_moves(lab):
     lab.wait(7200)
 
     def cpu(node, back_s):
-        rows = node_rows(lab.cluster, lab.world.load, lab.world.space, lab.cluster.nodes[node], SPANS["day"], lab.cluster.now_s - back_s, peak=False)
+        rows = node_rows(
+            lab.cluster, lab.world.load, lab.world.space, lab.cluster.nodes[node], SPANS["day"], lab.cluster.now_s - back_s, peak=False
+        )
         return rows[-1]["netout"]
 
     own = guest_rows(lab.world.load, lab.cluster.guests[101], lab.cluster.nodes["pve2"], SPANS["day"], lab.cluster.now_s, peak=False)

@@ -15,10 +15,10 @@ def test_schema_is_whole():
     assert (len(SCHEMA.paths), len(SCHEMA.methods)) == (444, 675)
 
 
-@pytest.mark.parametrize("template", SCHEMA.paths)
-def test_every_template_finds_itself(template):
-    filled = re.sub(r"\{([^}]+)\}", lambda match: f"x-{match[1]}", template)
-    assert ROUTES.match(filled) == (template, {name: f"x-{name}" for name in re.findall(r"\{([^}]+)\}", template)})
+def test_every_template_finds_itself():
+    for template in SCHEMA.paths:
+        filled = re.sub(r"\{([^}]+)\}", lambda match: f"x-{match[1]}", template)
+        assert ROUTES.match(filled) == (template, {name: f"x-{name}" for name in re.findall(r"\{([^}]+)\}", template)})
 
 
 @pytest.mark.parametrize("path", ["/nodes/pve1/foo", "/versionx", "/pools/p2/child", "/nodes/pve1/qemu/101/../../pve2", ""])

@@ -104,7 +104,9 @@ def test_it_does_not_matter_when_somebody_looks(tasks, looks):
             return body
 
         for number, (start, waits) in enumerate(tasks):
-            cluster.agenda.add(1000 + start, lambda number=number, waits=waits: runner.spawn("pve1", "x", str(number), WHO, work(number, waits)))
+            cluster.agenda.add(
+                1000 + start, lambda number=number, waits=waits: runner.spawn("pve1", "x", str(number), WHO, work(number, waits))
+            )
         for moment in sorted(moments):
             cluster.advance(moment)
         cluster.advance(2000.0)
@@ -113,7 +115,9 @@ def test_it_does_not_matter_when_somebody_looks(tasks, looks):
     assert history(looks) == history([])
 
 
-@pytest.mark.parametrize("text", ["garbage", "UPID:pve1:x:y:z:qmstart:101:admin@pve:", "UPID:pve1:00000001:00000001:6B010000:qmstart:101:admin@pve", ""])
+@pytest.mark.parametrize(
+    "text", ["garbage", "UPID:pve1:x:y:z:qmstart:101:admin@pve:", "UPID:pve1:00000001:00000001:6B010000:qmstart:101:admin@pve", ""]
+)
 def test_texts_that_are_no_task_id(text):
     with pytest.raises(RefusedError) as caught:
         check_upid(text)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pveops.app.ops import Ops
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = ["Ops", "PveopsError", "__version__", "connect"]
 
 
@@ -45,6 +46,10 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from pveops.base.version import VERSION  # noqa: PLC0415 - lazy on purpose
+
+        return VERSION
     if name == "Ops":
         from pveops.app.ops import Ops  # noqa: PLC0415 - lazy on purpose
 

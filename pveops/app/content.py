@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import pveops
 from pveops.base.errors import ConfigError
 
 Kind = Literal["notebooks", "runbooks", "dashboards"]
@@ -18,7 +17,7 @@ def folder(kind: Kind) -> Path:
     Raises:
         ConfigError: this installation has none.
     """
-    package = Path(pveops.__file__).parent
+    package = Path(__file__).parents[1]
     for place in (package / "content" / kind, package.parent / kind):
         if place.is_dir():
             return place

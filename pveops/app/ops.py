@@ -127,6 +127,14 @@ class Ops:
         """Proposals, newest first."""
         return self._executors.client().proposals(only_open=only_open)
 
+    def audit(self, proposal: str | ProposalHandle = "", *, limit: int = 100) -> pd.DataFrame:
+        """Audit records, newest last: ``seq at kind actor correlation proposal data``."""
+        import pandas as pd  # noqa: PLC0415
+
+        records = self._executors.client().audit(proposal=proposal if isinstance(proposal, str) else proposal.id, limit=limit)
+        frame = pd.DataFrame(records, columns=["seq", "at", "kind", "actor", "correlation", "proposal", "data"])
+        return frame.assign(at=pd.to_datetime(frame["at"], utc=True))
+
     def undo(self, proposal: str | ProposalHandle) -> Draft:
         """A draft that takes back what a finished proposal did.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,7 @@ def run(notebook: Path, result: Path, parameters: Mapping[str, Value], *, kernel
     """
     import papermill  # noqa: PLC0415 - loads a second of libraries
     from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415
+    from traitlets.config import Config  # noqa: PLC0415
 
     known = declared(notebook)
     for name, value in parameters.items():
@@ -64,18 +68,41 @@ def run(notebook: Path, result: Path, parameters: Mapping[str, Value], *, kernel
     started = time.monotonic()
     broken = ""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _private_runtime():
             warnings.simplefilter("ignore")  # of the kernel's own libraries; they are no message to people
             papermill.execute_notebook(
-                str(notebook), str(result), parameters=dict(parameters), kernel_name=kernel, progress_bar=False, log_output=False, execution_timeout=timeout_s,
+                str(notebook),
+                str(result),
+                parameters=dict(parameters),
+                kernel_name=kernel,
+                progress_bar=False,
+                log_output=False,
+                execution_timeout=timeout_s,
                 cwd=str(notebook.parent),
-            )  # fmt: skip
+                # over TCP every user of the machine could listen to the kernel's output
+                config=Config({"KernelManager": {"transport": "ipc"}}),
+            )
     except papermill.PapermillExecutionError as err:
         broken = f"{err.ename}: {err.evalue}"
     except NoSuchKernel as err:
         raise ConfigError(f"There is no Jupyter kernel called {kernel}.", hint="Run `pip install ipykernel`.") from err
     ending, text = ("broken", broken) if broken else read_outcome(result)
     return Result(ending, text, result, time.monotonic() - started)
+
+
+@contextmanager
+def _private_runtime() -> Iterator[None]:
+    """A short folder of our own for the kernel's sockets: a socket address holds 107 bytes, and nobody else may look in."""
+    before = os.environ.get("JUPYTER_RUNTIME_DIR")
+    with tempfile.TemporaryDirectory(prefix="pvo") as folder:
+        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_RUNTIME_DIR"]
+            else:
+                os.environ["JUPYTER_RUNTIME_DIR"] = before
 
 
 def read_outcome(result: Path) -> tuple[str, str]:

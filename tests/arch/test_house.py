@@ -138,6 +138,19 @@ def test_every_setting_tool_column_and_exit_code_is_documented():
         assert re.search(rf"^\| {code} \|", cli, re.MULTILINE), f"exit code {code}"
 
 
+def test_the_version_is_the_same_everywhere():
+    import pveops
+
+    assert f'version = "{pveops.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_generated_pages_are_current():
+    import runpy
+
+    for page, make in runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"].items():
+        assert (ROOT / "docs" / page).read_text(encoding="utf-8") == make(), "run python docs/generate.py"
+
+
 def test_public_names_are_the_promised_ones():
     import pveops
 

@@ -8,6 +8,7 @@ import typer
 import typer.main
 
 from pveops.base.errors import PveopsError
+from pveops.base.version import VERSION
 from pveops.surfaces.cli.audit import audit
 from pveops.surfaces.cli.context import fail
 from pveops.surfaces.cli.do import do, tools
@@ -40,9 +41,7 @@ app.command("do", context_settings={"allow_extra_args": True, "ignore_unknown_op
 def root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     """Options of ``pveops`` itself."""
     if version:
-        from pveops import __version__
-
-        typer.echo(f"pveops {__version__}")
+        typer.echo(f"pveops {VERSION}")
         raise typer.Exit
 
 

@@ -20,6 +20,7 @@ from pveops.app.executor import Parts, boundary
 from pveops.base.errors import Denied, GuardError, InputError, PveopsError
 from pveops.base.ids import is_id
 from pveops.base.secret import Secret
+from pveops.base.version import VERSION
 from pveops.guard.principals import Principal
 from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, ExecutorInfo, KillRequest, ProposeRequest, ReasonRequest, ResolveRequest
@@ -104,8 +105,6 @@ def _view(call: Call, proposal_id: str) -> dict[str, Any]:
 
 def info(call: Call) -> dict[str, Any]:
     """Who answers."""
-    from pveops import __version__  # noqa: PLC0415 - the package root imports lazily
-
     parts = call.parts
     cluster = next(iter(parts.clusters.values()))
     try:
@@ -115,7 +114,7 @@ def info(call: Call) -> dict[str, Any]:
     runs = [parts.runner.load(run_id, parts.journal.proposal(proposal_id)) for run_id, proposal_id in parts.journal.open_runs()]
     return encode(
         ExecutorInfo(
-            executor=parts.executor.identity, version=__version__, pid=os.getpid(), cluster=cluster.name, cluster_version=version, simulated=simulated,
+            executor=parts.executor.identity, version=VERSION, pid=os.getpid(), cluster=cluster.name, cluster_version=version, simulated=simulated,
             boundary=boundary(call.peer.uid), policy_hash=parts.policy.hash, policy_name=parts.policy.fault or parts.policy.name,
             principal=call.who.name, principal_kind=call.who.kind, kill=parts.kill.state(), waiting=len(parts.journal.waiting()),
             running=sum(run.status is RunStatus.RUNNING for run in runs), unknown=sum(run.status is RunStatus.UNKNOWN for run in runs),

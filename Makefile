@@ -1,0 +1,37 @@
+# Two commands for everybody: `make demo` and `make test`. Each sets everything up by itself.
+.PHONY: demo test unit check bench setup lock wheel clean
+HEADLESS ?=
+DEMO_HOME ?= $(CURDIR)/.pveops
+BIN := .venv/bin
+
+demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the tour and leaves
+	@PVEOPS_HOME="$(DEMO_HOME)" $(BIN)/pveops up --sim $(if $(HEADLESS),--headless --tour)
+
+test:                  ## all tests; real processes, kernels and a browser among them
+	@.ci/setup browser
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+
+unit: setup            ## the quick part
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+check: setup           ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup           ## measured against named rivals, in one run
+	$(BIN)/python benchmarks/reads.py
+
+setup:
+	@.ci/setup
+
+lock:                  ## write the lock file anew
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+
+wheel: setup           ## build the wheel into dist/
+	$(BIN)/uv build -q --wheel
+
+clean:
+	rm -rf .venv dist .pveops test-artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

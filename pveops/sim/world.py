@@ -92,5 +92,6 @@ class World:
     def remove_guest(self, guest: Guest) -> None:
         """A guest is gone."""
         self.cluster.before_change(guest)
+        self.cluster.former[guest.vmid] = (guest, self.cluster.now_s)
         del self.cluster.guests[guest.vmid]
         self.load.remove(guest)

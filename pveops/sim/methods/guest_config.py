@@ -106,7 +106,7 @@ def _names(call: Call, parameter: str, changes: dict[str, Value]) -> list[str]:
     return found
 
 
-def _refuse_root_values(call: Call, changes: dict[str, Value], deletes: list[str]) -> None:
+def refuse_root_values(call: Call, changes: dict[str, Value], deletes: list[str]) -> None:
     """Some options touch the host: only root in person sets them."""
     if call.who.is_root:
         return
@@ -137,8 +137,9 @@ def _check_privileges(call: Call, guest: Guest, changes: dict[str, Value], names
     """Each option needs the privilege of its area; new disks need space on their storage."""
     path = f"/vms/{guest.vmid}"
     for key, value in changes.items():
-        _check_target(call, key, str(value))
+        _check_storage(call, key, str(value))
         call.demand(path, f"VM.Config.{_area(call, guest, key, value)}")
+        _check_bridge(call, key, str(value))
     for key in names:
         call.demand(path, f"VM.Config.{_area(call, guest, key, None)}")
     if "features" in changes and call.kind == "lxc" and not call.who.is_root:
@@ -148,8 +149,8 @@ def _check_privileges(call: Call, guest: Guest, changes: dict[str, Value], names
             raise forbidden("changing feature flags (except nesting) is only allowed for root@pam")
 
 
-def _check_target(call: Call, key: str, text: str) -> None:
-    """What an option points to has privileges of its own: space on a storage, the use of a bridge."""
+def _check_storage(call: Call, key: str, text: str) -> None:
+    """A new disk needs space on its storage."""
     if (QEMU_DISK if call.kind == "qemu" else LXC_DISK).fullmatch(key):
         volid = read_disk(key, text).volid
         if call.kind == "lxc" and volid.startswith("/") and not call.who.is_root:
@@ -157,6 +158,10 @@ def _check_target(call: Call, key: str, text: str) -> None:
         storage, _, rest = volid.partition(":")
         if rest.replace(".", "").isdigit() and storage in call.cluster.storages:
             call.demand(f"/storage/{storage}", "Datastore.AllocateSpace")
+
+
+def _check_bridge(call: Call, key: str, text: str) -> None:
+    """A network device needs the use of its bridge."""
     if config.NET.fullmatch(key):
         bridge, tag = (read_props(text, "model").get(name, "") for name in ("bridge", "tag"))
         if bridge:
@@ -168,7 +173,7 @@ def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]
     refuse_root_options(call, "skiplock")
     changes = _changes(call)
     deletes, reverts = _names(call, "delete", changes), _names(call, "revert", changes)
-    _refuse_root_values(call, changes, deletes)
+    refuse_root_values(call, changes, deletes)
     guest = call.guest(call.kind)
     if not changes and not deletes and not reverts:
         raise failed("no options specified")

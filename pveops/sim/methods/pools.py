@@ -126,15 +126,9 @@ def delete(call: Call) -> None:
     if found is None:
         raise failed(f"delete pool failed: pool '{name}' does not exist")
     child = next((other for other in call.cluster.pools if other.startswith(f"{name}/")), None)
-    inside = (
-        f"VM {min(found.vmids)}"
-        if found.vmids
-        else f"storage {min(found.storages)}"
-        if found.storages
-        else f"pool '{child}'"
-        if child
-        else ""
-    )
+    if child:
+        raise failed(f"delete pool failed: pool '{name}' is not empty (contains pool '{child}')")
+    inside = f"VM {min(found.vmids)}" if found.vmids else f"storage {min(found.storages)}" if found.storages else ""
     if inside:
         raise failed(f"delete pool failed: pool '{name}' is not empty (contains {inside})")
     del call.cluster.pools[name]

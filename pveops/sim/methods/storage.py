@@ -82,7 +82,9 @@ def visible_volumes(call: Call, storage: Storage) -> list[Volume]:
     found = list(storage.place(call.p["node"]).values())
     if "backup" in storage.content and call.p.get("content", "backup") == "backup":
         vmid = call.p.get("vmid")
-        guests = [call.cluster.guests[vmid]] if vmid in call.cluster.guests else [] if vmid else call.cluster.guests.values()
+        one = call.cluster.past_guest(vmid) if vmid else None
+        gone = [guest for guest, _ in call.cluster.former.values() if guest.vmid not in call.cluster.guests]
+        guests = [one] if one else [] if vmid else [*call.cluster.guests.values(), *gone]
         known = {volume.volid for volume in found}
         found += [volume for volume in call.world.schedule.volumes(storage, call.p["node"], guests) if volume.volid not in known]
     return found
@@ -173,9 +175,9 @@ def _content_of(storage: Storage, volid: str) -> str:
 
 def _find(call: Call, storage: Storage, volid: str) -> Volume | None:
     made = storage.place(call.p["node"]).get(volid)
-    vmid = _vmid_of(volid)
-    if made is None and _content_of(storage, volid) == "backup" and vmid in call.cluster.guests:
-        scheduled = call.world.schedule.volumes(storage, call.p["node"], [call.cluster.guests[vmid]])
+    guest = call.cluster.past_guest(_vmid_of(volid))
+    if made is None and _content_of(storage, volid) == "backup" and guest is not None:
+        scheduled = call.world.schedule.volumes(storage, call.p["node"], [guest])
         made = next((volume for volume in scheduled if volume.volid == volid), None)
     return made
 

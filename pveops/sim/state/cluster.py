@@ -106,6 +106,8 @@ class Cluster:
         self.access = Access(self.identities, self.pool_of_path)
         self.nodes: dict[str, Node] = {}
         self.guests: dict[int, Guest] = {}
+        self.former: dict[int, tuple[Guest, float]] = {}
+        """Guests that are gone and when they went: their backups and past tasks stay."""
         self.storages: dict[str, Storage] = {}
         self.pools: dict[str, Pool] = {}
         self.backup_jobs: dict[str, BackupJob] = {}
@@ -172,6 +174,11 @@ class Cluster:
             folder = "qemu-server" if kind == "qemu" else "lxc"
             raise failed(f"Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist")
         return found
+
+    def past_guest(self, vmid: int) -> Guest | None:
+        """The guest of that id, even when it is gone."""
+        found = self.guests.get(vmid)
+        return found or (self.former[vmid][0] if vmid in self.former else None)
 
     def guests_on(self, node: str) -> Iterator[Guest]:
         """The guests of a node."""

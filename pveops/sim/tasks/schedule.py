@@ -83,16 +83,18 @@ def _vmids(text: object) -> set[int]:
     return {int(vmid) for vmid in split_list(str(text or "")) if vmid.isdigit()}
 
 
-def _selected(cluster: Cluster, options: dict[str, Any]) -> list[Guest]:
-    """The guests of a job, in the order of their ids."""
+def _selected(cluster: Cluster, options: dict[str, Any], at_s: float) -> list[Guest]:
+    """The guests of a job at a moment, in the order of their ids."""
+    gone = [guest for guest, gone_s in cluster.former.values() if gone_s > at_s and guest.vmid not in cluster.guests]
     if options.get("all"):
         excluded = _vmids(options.get("exclude"))
-        chosen = [guest for guest in cluster.guests.values() if guest.vmid not in excluded]
+        chosen = [guest for guest in (*cluster.guests.values(), *gone) if guest.vmid not in excluded]
     else:
         members = _vmids(options.get("vmid"))
         pool = cluster.pools.get(str(options.get("pool", "")))
         members |= pool.vmids if pool else set()
         chosen = [cluster.guests[vmid] for vmid in members if vmid in cluster.guests]
+        chosen += [guest for guest in gone if guest.vmid in members]
     return sorted(chosen, key=lambda guest: guest.vmid)
 
 
@@ -164,7 +166,7 @@ class Schedule:
         incremental = storage is not None and storage.kind == "pbs"
         likely = min(_MOST_LIKELY_FAILURE, _FAILURES_PER_NIGHT / max(len(cluster.guests), 1))
         found: dict[str, Run] = {}
-        for guest in _selected(cluster, options):
+        for guest in _selected(cluster, options, start_s):
             if guest.created_s > start_s:
                 continue
             node = guest.node_at(start_s)
@@ -369,7 +371,7 @@ def backup_log(cluster: Cluster, run: Run) -> Iterator[str]:
     command = " ".join(f"--{key} {value}" for key, value in sorted(options.items()) if key not in ("schedule", "enabled", "comment"))
     yield f"INFO: starting new backup job: vzdump {command}"
     for vmid, begin_s, end_s in zip(run.vmids, run.begins, run.ends, strict=True):
-        guest = cluster.guests.get(vmid)
+        guest = cluster.past_guest(vmid)
         if guest is None or begin_s > cluster.now_s:
             continue
         yield from guest_backup_log(cluster, guest, storage, begin_s, str(options.get("mode", "snapshot")))

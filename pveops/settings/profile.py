@@ -18,6 +18,7 @@ from pveops.settings.home import Home
 
 _FINGERPRINT = re.compile(r"^(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$|^[0-9A-Fa-f]{64}$")
 _TOKEN = re.compile(r"^[^\s@!=:]+@[A-Za-z][\w.-]*![A-Za-z][\w.-]*=[^\s=]+$")
+_HOST = re.compile(r"^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+)$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 
 
@@ -164,16 +165,15 @@ def check_url(url: str, where: str) -> str:
     Raises:
         ConfigError: it is no address of a node.
     """
-    parts = urlsplit(url if "//" in url else f"https://{url}")
     try:
+        parts = urlsplit(url if "//" in url else f"https://{url}")
         port = parts.port or 8006
     except ValueError as err:
-        raise ConfigError(f"{where}: {url!r} has no usable port.", hint="Write https://host:8006.") from err
-    if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.path.strip("/"):
-        raise ConfigError(
-            f"{where}: {url!r} is no address of a Proxmox VE node.", hint="Write https://host:8006, without user, path or http."
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        raise ConfigError(f"{where}: {url!r} has no usable port or address.", hint="Write https://host:8006.") from err
+    host_fits = bool(parts.hostname and _HOST.match(parts.hostname))
+    if parts.scheme != "https" or not host_fits or parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
+        raise ConfigError(f"{where}: {url!r} is no address of a Proxmox VE node.", hint="Write https://host:8006, without user, path or http.")
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"https://{host}:{port}"
 
 

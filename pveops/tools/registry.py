@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,10 +132,10 @@ class Registry:
         """
         found = self._tools.get(name)
         if found is None:
-            near = [known for known in self._tools if name.rsplit(".", maxsplit=1)[-1] in known or known.split(".")[-1] in name]
+            near = difflib.get_close_matches(name, self._tools, n=3, cutoff=0.5)
             raise UnknownName(
                 f"There is no tool called {name}.",
-                hint=f"Perhaps {', '.join(near[:5])}?" if near else "`pveops tools ls` shows all of them.",
+                hint=f"Perhaps {', '.join(near)}?" if near else "`pveops tools ls` shows all of them.",
             )
         return found
 

@@ -29,7 +29,14 @@ def imports(path):
 
 
 def test_the_import_contracts_hold():
-    ran = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    ran = subprocess.run(
+        ["lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
     assert ran.returncode == 0, ran.stdout
 
 
@@ -91,7 +98,14 @@ def test_broad_except_is_rare_and_has_a_reason():
 
 def test_only_widgets_dashboard_and_command_line_can_approve():
     """No code path of a notebook, tool, runbook or model reaches an approval: only what a person clicks or types does."""
-    allowed = {"clients/executor.py", "present/controller.py", "surfaces/cli/proposals.py", "guard/executor.py", "surfaces/daemon/routes.py", "testing/guarded.py"}
+    allowed = {
+        "clients/executor.py",
+        "present/controller.py",
+        "surfaces/cli/proposals.py",
+        "guard/executor.py",
+        "surfaces/daemon/routes.py",
+        "testing/guarded.py",
+    }
     for path in MODULES:
         place = str(path.relative_to(PACKAGE))
         for node in ast.walk(parsed(path)):
@@ -130,7 +144,16 @@ def test_every_setting_tool_column_and_exit_code_is_documented():
     for table in TABLES.values():
         for column in table.columns:
             assert f"`{column.name}`" in docs, f"column {table.name}.{column.name}"
-    for variable in ("PVEOPS_HOME", "PVEOPS_URLS", "PVEOPS_READ_TOKEN", "PVEOPS_WRITE_TOKEN", "PVEOPS_CA", "PVEOPS_FINGERPRINTS", "PVEOPS_PROFILE", "PVEOPS_PRINCIPAL"):
+    for variable in (
+        "PVEOPS_HOME",
+        "PVEOPS_URLS",
+        "PVEOPS_READ_TOKEN",
+        "PVEOPS_WRITE_TOKEN",
+        "PVEOPS_CA",
+        "PVEOPS_FINGERPRINTS",
+        "PVEOPS_PROFILE",
+        "PVEOPS_PRINCIPAL",
+    ):
         assert f"`{variable}`" in docs, variable
     cli = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     codes = {cls.exit_code for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.PveopsError)}

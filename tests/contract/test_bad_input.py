@@ -181,7 +181,7 @@ def test_a_wrong_certificate(stack, tmp_path):
         ({"PVEOPS_CA": None, "PVEOPS_FINGERPRINTS": "AA:BB"}, "is no SHA-256 fingerprint"),
         ({"PVEOPS_URLS": "http://127.0.0.1:8006"}, "is no address of a Proxmox VE node"),
         ({"PVEOPS_URLS": "https://user:pw@127.0.0.1"}, "is no address"),
-        ({"PVEOPS_URLS": "https://127.0.0.1:99999"}, "no usable port"),
+        ({"PVEOPS_URLS": "https://127.0.0.1:99999"}, "has no usable port"),
         ({"PVEOPS_READ_TOKEN": None}, "has no read token"),
         ({"PVEOPS_URLS": None}, "No cluster is set up yet"),
         ({"PVEOPS_HOME": "/etc/hostname"}, "is no folder"),

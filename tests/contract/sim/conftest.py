@@ -72,6 +72,11 @@ def start(folder: Path, *arguments: str) -> SimProcess:
 
 
 @pytest.fixture(scope="session")
+def start_sim():
+    return start
+
+
+@pytest.fixture(scope="session")
 def sim(tmp_path_factory):
     """One cluster for tests that leave it as it was, or do not care."""
     running = start(tmp_path_factory.mktemp("sim"))

@@ -99,6 +99,7 @@ def run(options: ServeOptions) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, else the exit code of the error, which is told on stderr in one sentence."""
     try:
         options.check()
+        _check_writable(options.info)
         asyncio.run(_serve(options))
     except PveopsError as err:
         sys.stderr.write(f"{err}\n")
@@ -106,6 +107,20 @@ def run(options: ServeOptions) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _check_writable(info: Path) -> None:
+    """Refuse a place for the info file that cannot be written, before anything is started.
+
+    Raises:
+        ConfigError: which, and why.
+    """
+    try:
+        info.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if info.is_dir() or not os.access(info.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as err:
+        raise ConfigError(f"Cannot write {info}: {err.strerror}.", hint="Name a file in a folder that you may write.") from err
 
 
 def _description(options: ServeOptions, start_s: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pveops.observe.context import correlated
 from pveops.present.actions import Offer
 from pveops.present.card import VERSION, card_view, draft_view, dry_run_message, error_message, message_of, phrase
 from pveops.present.feed import Feed
-from pveops.present.leads import settled
+from pveops.present.leads import settled, settled_at
 from pveops.present.ports import Decider, Redraft, Show
 from pveops.present.states import Mode
 
@@ -95,6 +95,7 @@ class CardController:
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._cards: dict[str, _Card] = {}
+        self._made = 0
         self._acks: list[str] = []
         self._clients: set[str] = set()
 
@@ -103,7 +104,7 @@ class CardController:
     def open(self, view: ProposalView, *, follow: bool = True) -> None:
         """Show a proposal. One whose story is over is shown as such: looking at it again confirms nothing."""
         with self._lock:
-            card = self._add(_Card(key=f"c{len(self._cards) + 1}", mode="rerun" if settled(view) else "fresh"))
+            card = self._add(_Card(key=self._key(), mode="rerun" if settled(view) else "fresh"))
             self._take(card, view)
             self._push()
         if follow and not settled(view):
@@ -112,8 +113,22 @@ class CardController:
     def open_draft(self, plan: Plan, *, propose: Propose | None, look: Look | None) -> None:
         """Show a plan that nobody has put forward yet."""
         with self._lock:
-            self._add(_Card(key=f"c{len(self._cards) + 1}", plan=plan, propose=propose, look=look))
+            self._add(_Card(key=self._key(), plan=plan, propose=propose, look=look))
             self._push()
+
+    def shows(self, proposal_id: str) -> bool:
+        """Whether a proposal is on the desk."""
+        with self._lock:
+            return any(card.view is not None and card.view.proposal.id == proposal_id for card in self._cards.values())
+
+    def clear(self, older_than: datetime) -> None:
+        """Take away what was settled before a time (by the executor's clock)."""
+        with self._lock:
+            gone = [card for card in self._cards.values() if card.view is not None and settled(card.view) and settled_at(card.view) < older_than]
+            for card in gone:
+                del self._cards[card.key]
+            if gone:
+                self._push()
 
     def payload(self) -> dict[str, Any]:
         """Everything the front end draws."""
@@ -130,6 +145,10 @@ class CardController:
             stops = [card.stop for card in self._cards.values() if card.stop]
         for stop in stops:
             stop()
+
+    def _key(self) -> str:
+        self._made += 1
+        return f"c{self._made}"
 
     def _add(self, card: _Card) -> _Card:
         self._cards[card.key] = card

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import PveopsError
+from pveops.model.messages import Event
 from pveops.model.run import ProposalView, RunStatus
 from pveops.present.ports import Decider
 
@@ -16,7 +17,11 @@ HOT_S = 0.5
 """How often a running proposal is looked at: its task's log and progress make no news."""
 _AGAIN_S = (0.5, 1.0, 2.0, 5.0)
 
+_TAIL = 40
+"""How many older events a listener gets at the start, and after a silence."""
+
 Heard = Callable[[ProposalView | PveopsError], None]
+Told = Callable[[Sequence[Event]], None]
 
 
 class Feed:
@@ -30,6 +35,7 @@ class Feed:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._watchers: dict[str, list[Heard]] = {}
+        self._listeners: list[Told] = []
         self._hot: set[str] = set()
         self._new: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -39,9 +45,7 @@ class Feed:
         with self._lock:
             self._watchers.setdefault(proposal_id, []).append(heard)
             self._new.add(proposal_id)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pveops-feed", daemon=True)
-                self._thread.start()
+            self._begin()
 
         def stop() -> None:
             with self._lock:
@@ -53,6 +57,17 @@ class Feed:
                     self._hot.discard(proposal_id)
 
         return stop
+
+    def listen(self, told: Told) -> None:
+        """Be told of every event, oldest first; of some it may be told twice, after a silence."""
+        with self._lock:
+            self._listeners.append(told)
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pveops-feed", daemon=True)
+            self._thread.start()
 
     def saw(self, view: ProposalView) -> None:
         """Somebody else fetched this view: look often while it runs."""
@@ -71,7 +86,7 @@ class Feed:
         failures = 0
         while True:
             with self._lock:
-                if not self._watchers:
+                if not self._watchers and not self._listeners:
                     self._thread = None
                     return
                 wait_s = HOT_S if self._hot or self._new else WAIT_S
@@ -88,11 +103,14 @@ class Feed:
 
     def _news(self, seq: int | None, wait_s: float) -> tuple[int, set[str]]:
         """The new sequence number, and which proposals to look at. After a silence (``seq`` None) all of them."""
-        rows = self._decider.events(after=-1, wait_s=0.0) if seq is None else self._decider.events(after=seq, wait_s=wait_s)
+        rows = self._decider.events(after=-_TAIL, wait_s=0.0) if seq is None else self._decider.events(after=seq, wait_s=wait_s)
         with self._lock:
+            listeners = list(self._listeners)
             watched = set(self._watchers)
             changed = watched if seq is None else watched & ({row.proposal_id for row in rows} | self._hot | self._new)
             self._new.clear()
+        for told in listeners if rows else ():
+            told(rows)
         return max([seq or 0, *(row.seq for row in rows)]), changed
 
     def _look(self, proposal_id: str) -> None:

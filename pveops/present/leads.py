@@ -165,3 +165,9 @@ def settled(view: ProposalView) -> bool:
     if view.proposal.status is ProposalStatus.APPROVED:
         return view.run is not None and view.run.status.ended
     return not view.proposal.status.open
+
+
+def settled_at(view: ProposalView) -> datetime:
+    """When a settled proposal was settled."""
+    run = view.run
+    return (run.ended if run is not None else None) or view.proposal.decided_at or view.proposal.expires

@@ -203,13 +203,14 @@ class Card {
 
   onKey(event) {
     const typing = event.target instanceof HTMLInputElement;
-    event.stopPropagation();
+    if (typing) event.stopPropagation();
     if (typing && event.key === "Enter") event.preventDefault();
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const button = { a: "approve", d: "dry_run" }[event.key];
     const found = button && this.actions.node.querySelector(`[data-type="${button}"]`);
     if (!found) return;
     event.preventDefault();
+    event.stopPropagation();
     if (event.key === "a") found.focus();
     else found.click();
   }
@@ -266,6 +267,8 @@ class Desk {
     model.on("change:acks", this.onAcks);
     model.on("msg:custom", (message, buffers) => this.onMessage(message, buffers));
     this.redraw(false);
+    this.onConfirmKey = () => this.focusConfirm();
+    addEventListener("pveops-confirm", this.onConfirmKey);
     this.greet();
     this.clock = setInterval(() => this.tickAll(), 1000);
     this.beat = setInterval(() => { if (!document.hidden && [...this.cards.values()].some((card) => OPEN.has(card.view.state))) this.send({ type: "hello" }); }, BEAT_MS);
@@ -275,6 +278,7 @@ class Desk {
     this.gone = true;
     clearInterval(this.clock);
     clearInterval(this.beat);
+    removeEventListener("pveops-confirm", this.onConfirmKey);
     this.model.off("change:view", this.onView);
     this.model.off("change:acks", this.onAcks);
     this.shell.dispose();
@@ -328,7 +332,7 @@ class Desk {
     if (!this.quiet || !OPEN.has(view.state)) return "";
     const elsewhere = view.state === "waiting" && view.id ? ` Elsewhere: pveops proposals approve ${view.id}` : "";
     if (this.mute) return `Python does not answer this card, so it shows what it was told last and confirms nothing.${elsewhere}`;
-    return `Python no longer answers this card: it is busy, was restarted or is gone. What you see may be old, and nothing more is sent from here.${elsewhere}`;
+    return `Python no longer answers this card: it is busy, was restarted or is gone. What you see may be old. A confirmation that arrives more than a minute late is not taken.${elsewhere}`;
   }
 
   secondsSince() {
@@ -354,6 +358,13 @@ class Desk {
       card.node.remove();
       this.cards.delete(key);
     }
+    dispatchEvent(new CustomEvent("pveops-cards", { detail: this.cards.size }));
+  }
+
+  /** The page's key for it: puts the focus on the first Confirm, never presses it. */
+  focusConfirm() {
+    const found = this.shell.root.querySelector('[data-type="approve"]');
+    if (found) found.focus();
   }
 
   tickAll() {

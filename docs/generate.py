@@ -19,13 +19,25 @@ def frames() -> str:
         "`.attrs` holds `source` (who answered what), `read_at`, `complete`, `gaps` (`what`, `why`, `needs`), `units`, `cluster`, `simulated`.",
         "A list that Proxmox VE filters for the token is not complete, and `gaps` names the privilege that is missing.",
     ]
-    calls = {"nodes": "ops.nodes()", "guests": "ops.guests()", "storage": "ops.storage()", "tasks": "ops.tasks()", "backups": "ops.backups()"}
+    calls = {
+        "nodes": "ops.nodes()",
+        "guests": "ops.guests()",
+        "storage": "ops.storage()",
+        "tasks": "ops.tasks()",
+        "backups": "ops.backups()",
+    }
     for table in TABLES.values():
-        lines += ["", f"## `{calls.get(table.name, f'ops.guest(101).{table.name}()')}`", "", "| column | dtype | meaning |", "|---|---|---|"]
+        lines += [
+            "",
+            f"## `{calls.get(table.name, f'ops.guest(101).{table.name}()')}`",
+            "",
+            "| column | dtype | meaning |",
+            "|---|---|---|",
+        ]
         lines += [f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in table.columns]
     lines += [
         "",
-        "## `ops.guest(101).metrics(\"1h\")`",
+        '## `ops.guest(101).metrics("1h")`',
         "",
         "Proxmox VE's own measurements (RRD) over a window, one row per step, indexed by UTC time. Columns carry their unit: `cpu_fraction`, `mem_bytes`,",
         "`netin_bytes_per_s` and so on. A missing value is NaN, never 0. Windows up to an hour, day, week, month and year have steps of 1 min, 1 min, 30 min,",

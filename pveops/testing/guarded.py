@@ -14,12 +14,12 @@ from pveops.guard.executor import Executor
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.policy import Policy, shipped
-from pveops.guard.principals import Principal, Principals, save_principals, token_hash
+from pveops.guard.principals import Principal, Principals, Role, save_principals, token_hash
 from pveops.guard.runner import Options, Runner
 from pveops.model.claims import claim_for, new_key, sign
 from pveops.model.messages import ApproveRequest, ProposeRequest
 from pveops.model.plan import Plan
-from pveops.model.proposal import Approval, Origin, Proposal
+from pveops.model.proposal import Approval, Origin, PrincipalKind, Proposal
 from pveops.model.run import Run
 from pveops.store.journal import SqlJournal, open_engine
 from pveops.testing.fake import FakeCluster
@@ -87,12 +87,13 @@ class Guarded:
 
     def _people(self) -> None:
         known = []
-        for name, kind, role in (
+        wanted: tuple[tuple[str, PrincipalKind, Role], ...] = (
             ("operator", "person", "operator"),
             ("anna", "person", "operator"),
             ("agent", "agent", "proposer"),
             ("viewer", "service", "viewer"),
-        ):
+        )
+        for name, kind, role in wanted:
             private, public = new_key()
             self.keys[name], self.tokens[name] = private, Secret(f"pvo_{name}-{'x' * 32}")
             known.append(
@@ -102,7 +103,7 @@ class Guarded:
                     roles=(role,),
                     token_sha256=token_hash(self.tokens[name]),
                     public_key=public if kind == "person" else "",
-                )  # type: ignore[arg-type]
+                )
             )
         save_principals(self.root / "principals.json", known)
 

@@ -116,7 +116,7 @@ def test_two_tasks_that_fit_are_not_guessed_between(tmp_path):
         ops, client = stack.ops(), stack.client()
         view = client.propose(ops.draft("guest.snapshot", guest="101", name="twice").plan, author="person", origin=ops.executors.origin)
         client.approve(view, channel="cli")
-        until(lambda: stack.writes(), what="the POST")
+        until(stack.writes, what="the POST")
         stack.executor.kill()
         import requests
 

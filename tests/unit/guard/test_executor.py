@@ -19,8 +19,8 @@ from pveops.base.errors import (
     NodeUnreachable,
     PveopsError,
     Stale,
-    Unreachable,
     UnknownName,
+    Unreachable,
     Used,
 )
 from pveops.guard.events import RunEvent
@@ -388,7 +388,7 @@ def test_a_lost_call_that_nobody_knows_is_unknown_and_never_sent_again(guarded):
 
 
 def test_two_tasks_that_fit_are_none(guarded):
-    guarded.cluster.on_send = lambda call: guarded.cluster.start_task(call)
+    guarded.cluster.on_send = guarded.cluster.start_task
     proposal = lost(guarded, arrives=True)
     run = guarded.run_of(proposal)
     assert run.status is RunStatus.UNKNOWN
@@ -497,7 +497,7 @@ def test_a_power_cut_around_the_call(guarded, where):
     proposal = guarded.propose(build.plan())
     guarded.approve(proposal)
     if where == "before":
-        real, guarded.cluster.redeem = guarded.cluster.redeem, lambda grant, call: cut(call)
+        guarded.cluster.redeem = lambda grant, call: cut(call)
     else:
         real_start = guarded.cluster.start_task
         guarded.cluster.on_send = lambda call: (real_start(call), cut(call))

@@ -8,7 +8,7 @@ from pveops.base.errors import Forged, InputError
 from pveops.model.codec import decode, encode
 from pveops.model.facts import Facts, compare, fingerprint, mismatches
 from pveops.model.plan import Fact, Plan, WireCall, then
-from pveops.model.proposal import Preview, Proposal, Tier, Check
+from pveops.model.proposal import Check, Preview, Proposal, Tier
 from pveops.testing import build
 
 

@@ -22,6 +22,17 @@ def actions(view: ProposalView, state: State, *, viewer: str, can_sign: bool, of
     return {"actions": buttons, "hint": _hint(view, state, viewer, can_sign)}
 
 
+def barred(view: ProposalView, viewer: str) -> str:
+    """Why this viewer's approval would not do here; empty where it would.
+
+    The executor's word counts; where it gives none, a RED plan is never approved on a card by the one who asked for it.
+    """
+    proposal = view.proposal
+    if view.may.approve or proposal.tier is not Tier.RED or viewer != proposal.requester:
+        return view.may.approve
+    return f"Another person must approve this. Alone, do it in a terminal: pveops proposals approve {proposal.id}"
+
+
 def draft_actions(*, can_propose: bool) -> dict[str, Any]:
     """The buttons of a draft."""
     buttons = [_button("propose", "Propose", "primary"), _button("dry_run", "Dry run")] if can_propose else []
@@ -40,7 +51,7 @@ def _waiting(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[
     proposal, buttons = view.proposal, []
     if can_sign:
         kind = "danger" if proposal.tier is Tier.RED else "primary"
-        buttons.append(_button("approve", f"Confirm {proposal.plan.action}", kind, off=view.may.approve))
+        buttons.append(_button("approve", f"Confirm {proposal.plan.action}", kind, off=barred(view, viewer)))
         buttons.append(_button("deny", "Deny", off=view.may.deny))
     elif viewer == proposal.requester:
         buttons.append(_button("withdraw", "Withdraw", off=view.may.withdraw))
@@ -126,8 +137,8 @@ def _hint(view: ProposalView, state: State, viewer: str, can_sign: bool) -> str:
         return "Closing this page does not stop the run"
     if state != "waiting":
         return ""
-    if view.may.approve:
-        return view.may.approve
+    if can_sign and barred(view, viewer):
+        return barred(view, viewer)
     if can_sign:
         return "Nothing runs until you confirm"
     return f"{viewer} cannot approve. A person can: pveops proposals approve {view.proposal.id}"

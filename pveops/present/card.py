@@ -12,7 +12,7 @@ from pveops.model.plan import Plan
 from pveops.model.proposal import Check, Preview, Proposal, Tier
 from pveops.model.run import ProposalView, Run
 from pveops.present import leads, steps
-from pveops.present.actions import Offer, actions, draft_actions
+from pveops.present.actions import Offer, actions, barred, draft_actions
 from pveops.present.states import LOOKS, LOUD, Mode, State, called, current_step, risk, state_of
 from pveops.present.words import clock, count, digest_short, kv, node_of, plain, reach, sentence, span, took
 
@@ -171,7 +171,7 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
     proposal, run = view.proposal, view.run
     if state == "waiting":
         return [
-            kv("Policy", _policy(view, can_sign=can_sign)),
+            kv("Policy", _policy(view, viewer=viewer, can_sign=can_sign)),
             kv("Reach", reach(proposal.plan)),
             kv("Undo", proposal.plan.undo_text or "none"),
         ]
@@ -190,10 +190,10 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
     return []
 
 
-def _policy(view: ProposalView, *, can_sign: bool) -> str:
+def _policy(view: ProposalView, *, viewer: str, can_sign: bool) -> str:
     said = view.proposal.verdict.text.rstrip(". ") or "Needs one approval"
-    if view.may.approve:
-        return f"{said}; not by you: {view.may.approve.rstrip('.')}"
+    if barred(view, viewer):
+        return f"{said}, but not yours"
     return f"{said}; you may give it" if can_sign else f"{said}; you cannot give it"
 
 
@@ -247,16 +247,23 @@ def _zone() -> list[dict[str, str]]:
 
 
 def _record_row(row: Mapping[str, Any], now: datetime) -> dict[str, str]:
-    at = str(row.get("t", ""))
-    data = row.get("data") if isinstance(row.get("data"), Mapping) else {}
-    text = next((str(data[key]) for key in ("text", "reason", "status") if isinstance(data, Mapping) and data.get(key)), "")
+    at, data = str(row.get("at", "")), row.get("data")
     return {
         "seq": grouped(int(row.get("seq", 0))),
         "at": clock(datetime.fromisoformat(at), now) if at else "",
         "kind": str(row.get("kind", "")),
         "actor": str(row.get("actor", "")),
-        "text": text,
+        "text": _detail(data) if isinstance(data, Mapping) else "",
     }
+
+
+def _detail(data: Mapping[str, Any]) -> str:
+    """The part of a record that says most."""
+    plan = data.get("plan")
+    if isinstance(plan, Mapping):
+        return str(plan.get("summary", ""))
+    found = next((str(data[key]) for key in ("text", "reason", "status", "upid") if data.get(key)), "")
+    return found or (f"by {data['channel']}" if data.get("channel") else "")
 
 
 def _says(view: ProposalView, state: State, title: str, word: str) -> str:

@@ -124,7 +124,9 @@ class CardController:
     def clear(self, older_than: datetime) -> None:
         """Take away what was settled before a time (by the executor's clock)."""
         with self._lock:
-            gone = [card for card in self._cards.values() if card.view is not None and settled(card.view) and settled_at(card.view) < older_than]
+            gone = [
+                card for card in self._cards.values() if card.view is not None and settled(card.view) and settled_at(card.view) < older_than
+            ]
             for card in gone:
                 del self._cards[card.key]
             if gone:

@@ -11,7 +11,7 @@ from pveops.base.errors import PveopsError
 from pveops.frames.display import heading, numeric, shown
 from pveops.model.proposal import Preview
 from pveops.model.resources import Gap
-from pveops.present.text import TurnLike, gap_text
+from pveops.present.text import TurnLike, columns_of, gap_text
 from pveops.present.tokens import icons, static, unscripted_css
 from pveops.present.words import clock, sentence
 from pveops.tools.registry import ToolResult
@@ -221,8 +221,7 @@ def table_html(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, cap
 def result_html(result: ToolResult) -> Node:
     """What a read tool found: the sentence, the table, what was not seen, where and when was looked."""
     tone, shape = _STATUS[result.status]
-    order = list(result.order) or list(result.rows[0] if result.rows else ())
-    columns = [name for name in order if any(row.get(name) not in (None, "") for row in result.rows)]
+    columns = columns_of(result)
     parts = [el("p", glyph(shape, tone) + " " if result.status != "ok" else "", text(result.text), class_="said")]
     if columns and result.rows:
         parts.append(table_html(columns, result.rows, caption=result.text))

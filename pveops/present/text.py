@@ -92,8 +92,7 @@ def _elsewhere(card: Mapping[str, Any]) -> list[str]:
 def result_text(result: ToolResult, *, most_rows: int = _MOST_ROWS) -> str:
     """What a read tool found, with its gaps and where it looked."""
     lines = [result.text]
-    order = list(result.order) or list(result.rows[0] if result.rows else ())
-    columns = [name for name in order if any(row.get(name) not in (None, "") for row in result.rows)]
+    columns = columns_of(result)
     if columns and not (len(result.rows) == 1 and len(columns) < 2):
         table = [[heading(name) for name in columns]]
         table += [[_cut(shown(name, row.get(name))) for name in columns] for row in result.rows[:most_rows]]
@@ -103,6 +102,13 @@ def result_text(result: ToolResult, *, most_rows: int = _MOST_ROWS) -> str:
     lines += [gap_text(gap) for gap in result.gaps]
     lines.append(f"Searched: {result.searched} at {clock(result.read_at, result.read_at, zone=True)}")
     return "\n".join(line for line in lines if line)
+
+
+def columns_of(result: ToolResult) -> list[str]:
+    """The columns worth showing: not the empty ones, and no bytes in use where their share stands beside them."""
+    order = list(result.order) or list(result.rows[0] if result.rows else ())
+    told = {f"{name.removesuffix('_fraction')}_bytes" for name in order if name.endswith("_fraction")}
+    return [name for name in order if name not in told and any(row.get(name) not in (None, "") for row in result.rows)]
 
 
 def aligned(table: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:

@@ -141,7 +141,7 @@ def every():
     return {
         "waiting": (view(), "fresh", NOW),
         "waiting-checks": (view(preview=waiting, simulated=True), "fresh", NOW),
-        "waiting-red": (view(ROLLBACK, tier=Tier.RED, simulated=True, verdict=Verdict(decision="confirm", rule="operators-act", text="Needs another person.")), "fresh", NOW),
+        "waiting-red": (view(ROLLBACK, tier=Tier.RED, simulated=True, verdict=Verdict(decision="confirm", rule="operators-act", text="Needs one approval.")), "fresh", NOW),
         "refused": (view(STOP, tier=Tier.BLACK, status=ProposalStatus.REFUSED, decided_by="policy", decided_at=MADE, verdict=policy, author="person",
                          reason="Nobody can approve this here. 100 fw-edge carries the only route to the executor, so stopping it would cut us off."), "fresh", NOW),
         "refused-preview": (view(status=ProposalStatus.REFUSED, decided_by="preview", decided_at=MADE, reason="231 cannot move to pve07: it uses local devices.",

@@ -135,7 +135,14 @@ def test_what_may_not_be_pressed_says_why():
     barred = replace(view, may=May(approve="Another person must approve it."))
     card = card_view(barred, viewer="anna", can_sign=True, mode=mode, now=now)
     assert card["actions"][0]["off"] == card["hint"] == "Another person must approve it."
-    assert "not by you" in plain(card["facts"][0]["v"])
+    assert plain(card["facts"][0]["v"]) == "Needs one approval, but not yours"
+
+
+def test_whoever_asked_for_a_red_plan_does_not_confirm_it_on_a_card():
+    view, mode, now = EVERY["waiting-red"]
+    card = card_view(view, viewer="anna", can_sign=True, mode=mode, now=now)
+    assert card["actions"][0]["off"] == "Another person must approve this. Alone, do it in a terminal: pveops proposals approve p-8c41d2"
+    assert card_view(view, viewer="jonas", can_sign=True, mode=mode, now=now)["actions"][0]["off"] == ""
 
 
 def test_red_asks_for_words_and_yellow_does_not():
@@ -218,7 +225,7 @@ def test_an_error_keeps_kind_hint_and_correlation():
 
 
 def test_the_record_is_listed():
-    record = [{"seq": 4409, "t": "2026-11-21T14:31:58.000Z", "kind": "proposal.made", "actor": "anna", "data": {"reason": "because"}}]
+    record = [{"seq": 4409, "at": "2026-11-21T14:31:58.000Z", "kind": "proposal.made", "actor": "anna", "data": {"reason": "because"}}]
     assert card_of("done", record=record)["record"] == [
         {"seq": "4\u202f409", "at": "14:31:58", "kind": "proposal.made", "actor": "anna", "text": "because"}
     ]

@@ -88,7 +88,7 @@ class FakeExecutor:
 
     def audit(self, *, proposal="", limit=100):
         self._did("audit", proposal)
-        return [{"seq": 1, "t": "2026-11-21T14:31:58.000Z", "kind": "proposal.made", "actor": "anna", "data": {}}]
+        return [{"seq": 1, "at": "2026-11-21T14:31:58.000Z", "kind": "proposal.made", "actor": "anna", "data": {}}]
 
 
 class StillClock:
@@ -199,7 +199,7 @@ def test_a_plan_that_was_changed_in_the_store_is_not_confirmed(desk):
 
 
 def test_red_needs_the_words(desk):
-    red = samples.view(samples.ROLLBACK, tier=Tier.RED)
+    red = samples.view(samples.ROLLBACK, tier=Tier.RED, requester="jonas")
     controller, executor, screen = desk(red)
     controller.open(red)
     press(controller, screen, "approve", phrase="roll back 21")

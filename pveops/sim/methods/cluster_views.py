@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -24,9 +24,10 @@ def broadcast(call: Call) -> Broadcast:
     cluster, caches = call.cluster, call.world.caches
     key = (cluster.raster_s, cluster.generation)
     if caches.get("broadcast_key") != key:
+        before = caches.get("broadcast")
         caches.clear()
         caches["broadcast_key"] = key
-        caches["broadcast"] = Broadcast(cluster, call.world.load)
+        caches["broadcast"] = Broadcast(cluster, call.world.load, before)
     found: Broadcast = caches["broadcast"]
     return found
 
@@ -111,21 +112,29 @@ def guest_visible(call: Call) -> Callable[[Guest], bool]:
     return visible
 
 
+def _pool_sums(call: Call, cast: Broadcast, vmids: Iterable[int]) -> dict[str, Any]:
+    """What the running guests of a pool use together; nothing when none runs."""
+    guests, samples = call.cluster.guests, cast.samples
+    cpus = mem = maxmem = uptime = 0
+    busy = 0.0
+    for vmid in vmids:
+        sample, guest = samples.get(vmid), guests.get(vmid)
+        if sample is not None and guest is not None:
+            cpus += guest.cpus
+            busy += sample.cpu * guest.cpus
+            mem += sample.mem
+            maxmem += guest.maxmem
+            uptime = max(uptime, sample.uptime)
+    return {"cpu": busy / cpus if cpus else 0, "maxcpu": cpus, "mem": mem, "maxmem": maxmem, "uptime": uptime} if maxmem else {}
+
+
 def _pool_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
     found = []
     for pool in call.cluster.pools.values():
         if not call.may(f"/pool/{pool.name}", "Pool.Audit"):
             continue
         row: dict[str, Any] = {"id": f"/pool/{pool.name}", "type": "pool", "pool": pool.name}
-        running = [guest for vmid in pool.vmids if (guest := call.cluster.guests.get(vmid)) and guest.vmid in cast.samples]
-        if running:
-            cpus = sum(guest.cpus for guest in running)
-            busy = sum(cast.samples[guest.vmid].cpu * guest.cpus for guest in running)
-            row["cpu"] = busy / cpus if cpus else 0
-            row["maxcpu"] = cpus
-            row["mem"] = sum(cast.samples[guest.vmid].mem for guest in running)
-            row["maxmem"] = sum(guest.maxmem for guest in running)
-            row["uptime"] = max(cast.samples[guest.vmid].uptime for guest in running)
+        row |= _pool_sums(call, cast, pool.vmids)
         found.append(row)
     return found
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from pveops.sim.physics.curves import Curves, Sample
 from pveops.sim.state.cluster import Cluster
@@ -28,18 +28,18 @@ def node_sample(cpus: int, memory: int, busy_cpus: float, guest_memory: float) -
     return NodeSample(cpu, int(min(_OWN_MEMORY + 0.012 * memory + guest_memory, memory * 0.985)))
 
 
-class Broadcast:
-    """One broadcast.
+@dataclass(frozen=True, slots=True)
+class OnAir:
+    """The guests that ran at a broadcast, and their curves; ``generation`` of the cluster, -1 when guests are shown as they were."""
 
-    Args:
-        cluster: the state; guests that changed since the broadcast are shown as they were.
-        load: the curves.
-    """
+    generation: int
+    guests: list[Guest]
+    vmids: list[int]
+    crew: Any
 
-    def __init__(self, cluster: Cluster, load: Curves) -> None:
-        self.moment_s = float(cluster.raster_s)
-        self.samples: dict[int, Sample] = {}
-        self.nodes: dict[str, NodeSample] = {}
+    @classmethod
+    def of(cls, cluster: Cluster, load: Curves) -> OnAir:
+        """Who runs according to the last broadcast."""
         casts = cluster.casts
         running = [guest for guest in cluster.guests.values() if guest.running and guest.vmid not in casts]
         since = [guest.since_s for guest in running]
@@ -47,17 +47,34 @@ class Broadcast:
             if cast.known and cast.running and vmid in cluster.guests:
                 running.append(cluster.guests[vmid])
                 since.append(cast.since_s)
-        samples = load.samples(running, self.moment_s, since)
-        self.samples.update(zip((guest.vmid for guest in running), samples, strict=True))
-        self._sum_up(cluster, running)
+        generation = -1 if casts else cluster.generation
+        return cls(generation, running, [guest.vmid for guest in running], load.crew(running, since))
 
-    def _sum_up(self, cluster: Cluster, running: Sequence[Guest]) -> None:
+
+class Broadcast:
+    """One broadcast.
+
+    Args:
+        cluster: the state; guests that changed since the broadcast are shown as they were.
+        load: the curves.
+        before: the last one; when nothing changed since then, the same guests run, and only time is another.
+    """
+
+    def __init__(self, cluster: Cluster, load: Curves, before: Broadcast | None = None) -> None:
+        self.moment_s = float(cluster.raster_s)
+        self.nodes: dict[str, NodeSample] = {}
+        again = before is not None and not cluster.casts and before.on_air.generation == cluster.generation
+        self.on_air: OnAir = before.on_air if before is not None and again else OnAir.of(cluster, load)
+        samples = load.crew_samples(self.on_air.crew, self.moment_s)
+        self.samples: dict[int, Sample] = dict(zip(self.on_air.vmids, samples, strict=True))
+        self._sum_up(cluster, samples)
+
+    def _sum_up(self, cluster: Cluster, samples: list[Sample]) -> None:
         busy = dict.fromkeys(cluster.nodes, 0.0)
         memory = dict.fromkeys(cluster.nodes, 0.0)
-        samples = self.samples
-        for guest in running:
-            sample = samples[guest.vmid]
-            busy[guest.node] += sample.cpu * (guest.cpus or cluster.nodes[guest.node].cpus)
-            memory[guest.node] += sample.memhost if guest.kind == "qemu" else sample.mem
+        for guest, sample in zip(self.on_air.guests, samples, strict=True):
+            here = guest.node
+            busy[here] += sample.cpu * (guest.cpus or cluster.nodes[here].cpus)
+            memory[here] += sample.memhost if guest.kind == "qemu" else sample.mem
         for name, node in cluster.nodes.items():
             self.nodes[name] = node_sample(node.cpus, node.memory, busy[name], memory[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pveops.sim.state.guest import Guest
 
@@ -60,4 +60,12 @@ class Curves(Protocol):
 
     def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:
         """Values at a moment of guests that were started at ``since_s``, all in seconds since the epoch."""
+        ...
+
+    def crew(self, guests: Sequence[Guest], since_s: Sequence[float]) -> Any:
+        """The guests in the form that ``crew_samples`` takes; good until one of them changes."""
+        ...
+
+    def crew_samples(self, crew: Any, moment_s: float) -> list[Sample]:
+        """The same values as those of ``samples``."""
         ...

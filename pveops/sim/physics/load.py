@@ -8,6 +8,7 @@ average over any span is exact. The same numbers come out whoever asks, in which
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +102,17 @@ def _hash01(block: Floats, key: Floats) -> Floats:
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
+class Crew(NamedTuple):
+    """Running guests as columns: which curve, since when (seconds since the epoch), the integral of the shape then, sizes in bytes."""
+
+    columns: Indexes
+    began_s: Floats
+    begun: Floats
+    booted_s: Floats
+    maxmem: Floats
+    maxdisk: Floats
+
+
 class Load:
     """The curves of all guests, one column per guest.
 
@@ -188,24 +200,33 @@ class Load:
         value: Floats = np.clip(row[_ROW["disk"]] + row[_ROW["disk_growth"]] * (moment_s - self.anchor_s) / DAY_S, 0.02, 0.985)
         return value
 
-    def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:
-        """Momentary values of running guests, each started at its ``since_s``."""
-        if not guests:
-            return []
+    def crew(self, guests: Sequence[Guest], since_s: Sequence[float]) -> Crew:
+        """What the curves need of running guests, each started at its ``since_s``; good until one of them changes."""
         index = np.fromiter((guest.index for guest in guests), np.int64, len(guests))
-        began = np.asarray(since_s, np.float64)
-        now = np.full(len(guests), moment_s)
-        maxmem = np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests))
-        done = np.maximum(self.integral(index, now) - self.integral(index, began), 0.0)
-        booted = np.fromiter((guest.booted_s for guest in guests), np.float64, len(guests))
-        mem = maxmem * self.memory_fraction(index, now, booted)
-        disk = np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests))
+        return Crew(
+            columns=index,
+            began_s=np.asarray(since_s, np.float64),
+            begun=self.integral(index, np.asarray(since_s, np.float64)),
+            booted_s=np.fromiter((guest.booted_s for guest in guests), np.float64, len(guests)),
+            maxmem=np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests)),
+            maxdisk=np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests)),
+        )
+
+    def crew_samples(self, crew: Crew, moment_s: float) -> list[Sample]:
+        """Momentary values, in the order of the guests."""
+        index, now = crew.columns, np.full(len(crew.columns), moment_s)
+        done = np.maximum(self.integral(index, now) - crew.begun, 0.0)
+        mem = crew.maxmem * self.memory_fraction(index, now, crew.booted_s)
         columns = (
             np.minimum(self.shape(index, now) * self.parameter("cpu", index), 1.0).tolist(),
             mem.astype(np.int64).tolist(),
-            np.minimum(mem * 1.03 + 190 * _MIB, maxmem * 1.02 + 190 * _MIB).astype(np.int64).tolist(),
-            (disk * self.disk_fraction(index, now)).astype(np.int64).tolist(),
+            np.minimum(mem * 1.03 + 190 * _MIB, crew.maxmem * 1.02 + 190 * _MIB).astype(np.int64).tolist(),
+            (crew.maxdisk * self.disk_fraction(index, now)).astype(np.int64).tolist(),
             *((done * self.parameter(name, index)).astype(np.int64).tolist() for name in ("net_in", "net_out", "disk_read", "disk_write")),
-            np.maximum(now - began, 0.0).astype(np.int64).tolist(),
+            np.maximum(now - crew.began_s, 0.0).astype(np.int64).tolist(),
         )
         return list(map(Sample._make, zip(*columns, strict=True)))
+
+    def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:
+        """Momentary values of running guests, each started at its ``since_s``."""
+        return self.crew_samples(self.crew(guests, since_s), moment_s) if guests else []

@@ -8,7 +8,8 @@ from pveops.sim.errors import failed
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.storage import FILE_TYPES, Storage, Volume
 
-_OWNER = re.compile(r"(?:(\d+)/)?(?:vm|base|subvol)-(\d+)-")
+_OWNER = re.compile(r"(?:(?:\d+|base-\d+-[^/]+)/)*(?:vm|base|subvol)-(\d+)-[^/]*")
+"""A linked clone carries the name of its base image before its own."""
 
 
 def usable_storage(cluster: Cluster, name: str, node: str) -> Storage:
@@ -33,8 +34,8 @@ def find_volume(cluster: Cluster, volid: str, node: str) -> Volume | None:
 
 def owner_of(volid: str) -> int:
     """The guest that a disk image belongs to by its name; 0 for none."""
-    match = _OWNER.match(volid.partition(":")[2])
-    return int(match[2]) if match else 0
+    match = _OWNER.fullmatch(volid.partition(":")[2])
+    return int(match[1]) if match else 0
 
 
 def _name(storage: Storage, vmid: int, number: int, form: str, stem: str) -> str:

@@ -145,6 +145,7 @@ def reset(cluster: Cluster, node: str, vmid: int) -> Work:
         guest = _existing(cluster, "qemu", node, vmid)
         yield _PAUSE_S
         guest.booted_s = cluster.now_s
+        cluster.generation += 1
 
     return work
 

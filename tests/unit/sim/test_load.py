@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pveops.sim.physics.broadcast import Broadcast
 from pveops.sim.physics.load import Load
 from pveops.sim.physics.rrd import SPANS, guest_rows, node_rows, storage_rows
 from pveops.sim.state.guest import Guest
@@ -132,3 +133,20 @@ def test_node_data_follow_a_guest_that_moves(lab):
 def test_storage_data_grow(lab):
     rows = storage_rows(lab.world.space, lab.cluster.storages["pbs-01"], lab.cluster.nodes["pve1"], SPANS["month"], lab.cluster.now_s)
     assert rows[0]["used"] < rows[-1]["used"] < rows[-1]["total"]
+
+
+def test_a_broadcast_that_goes_on_from_the_last_one_says_the_same(lab):
+    cluster, load = lab.cluster, lab.world.load
+    last = Broadcast(cluster, load)
+    for change in (
+        lambda: None,
+        lambda: lab.run("POST", "/nodes/pve1/qemu/101/status/reset"),
+        lambda: lab.run("POST", "/nodes/pve1/qemu/101/status/stop"),
+    ):
+        change()
+        lab.wait(25)
+        following, fresh = Broadcast(cluster, load, last), Broadcast(cluster, load)
+        assert following.samples == fresh.samples
+        assert following.nodes == fresh.nodes
+        last = following
+    assert 101 not in last.samples

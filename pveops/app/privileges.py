@@ -44,18 +44,19 @@ WANTED: tuple[Wanted, ...] = (
 def commands(user: str = "pveops@pve") -> list[str]:
     """The ``pveum`` commands that make both roles and tokens, to be run as root on any node.
 
+    Proxmox VE keeps role names that start with PVE, in any case, for itself.
     A token with separated privileges has those that both it and its user have: so the user gets both roles, each token one.
     """
     read, act = privileges_of("read"), privileges_of("act")
     return [
-        f"pveum role add PveopsRead --privs '{' '.join(read)}'",
-        f"pveum role add PveopsAct --privs '{' '.join(act)}'",
+        f"pveum role add OpsRead --privs '{' '.join(read)}'",
+        f"pveum role add OpsAct --privs '{' '.join(act)}'",
         f"pveum user add {user} --comment 'pveops'",
-        f"pveum acl modify / --users {user} --roles PveopsRead,PveopsAct",
+        f"pveum acl modify / --users {user} --roles OpsRead,OpsAct",
         f"pveum user token add {user} read --privsep 1",
-        f"pveum acl modify / --tokens '{user}!read' --roles PveopsRead",
+        f"pveum acl modify / --tokens '{user}!read' --roles OpsRead",
         f"pveum user token add {user} act --privsep 1",
-        f"pveum acl modify / --tokens '{user}!act' --roles PveopsAct",
+        f"pveum acl modify / --tokens '{user}!act' --roles OpsAct",
     ]
 
 

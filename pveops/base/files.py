@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -42,7 +43,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         temporary.replace(path)
         fsync_dir(path.parent)
     except OSError as err:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ConfigError(
             f"Cannot write {path}: {err.strerror}.", hint="Check the folder's owner, its mode and the free disk space."
         ) from err

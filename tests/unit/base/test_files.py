@@ -24,6 +24,9 @@ def test_a_failed_write_leaves_the_old_content(tmp_path):
     with pytest.raises(ConfigError, match="Cannot write"):
         write_whole(path, b"x")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "plain").touch()
+    with pytest.raises(ConfigError, match="Cannot write"):
+        write_whole(tmp_path / "plain" / "below", b"x")
 
 
 @pytest.mark.parametrize(

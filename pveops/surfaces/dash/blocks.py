@@ -41,6 +41,11 @@ def meter(kind: str, fraction: float | None) -> Block:
     }
 
 
+def is_old(read_at: datetime | None, now: datetime, refresh_s: float) -> bool:
+    """Whether what was read last is older than a few refreshes."""
+    return read_at is not None and (now - read_at).total_seconds() > tokens()["threshold"]["stale_after_refreshes"] * refresh_s
+
+
 def bar_block(
     seen: Seen | None,
     *,
@@ -52,8 +57,7 @@ def bar_block(
     refresh_s: float,
 ) -> Block:
     """The app bar: cluster, whether what is seen is live, whether actions are allowed, who looks."""
-    limit_s = tokens()["threshold"]["stale_after_refreshes"] * refresh_s
-    old = read_at is not None and (now - read_at).total_seconds() > limit_s
+    old = is_old(read_at, now, refresh_s)
     live = {"glyph": "ok", "tone": "ok", "text": f"Live, {clock(read_at, now, zone=True)}"}
     if read_at is None:
         live = (
@@ -83,11 +87,11 @@ def _actions(executor: ExecutorInfo | PveopsError | None, *, can_confirm: bool) 
     return {"icon": "lock", "tone": "", "text": "Actions allowed" if can_confirm else "Look only"}
 
 
-def nav_block(seen: Seen | None, *, waiting: int) -> Block:
+def nav_block(seen: Seen | None, *, waiting: int, stale: bool = False) -> Block:
     """Links within the page, and how the connections are."""
     online = sum(node.status == "online" for node in seen.nodes.rows) if seen else 0
     total = len(seen.nodes.rows) if seen else 0
-    shape = "pending" if not seen else "ok" if online == total else "partial"
+    shape = "pending" if not seen else "stale" if stale else "ok" if online == total else "partial"
     links = [
         {
             "name": "Proxmox VE",

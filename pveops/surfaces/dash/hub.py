@@ -48,7 +48,7 @@ class Hub:
         self._clock = clock or SystemClock()
         self._refresh_s = refresh_s
         self._sessions: dict[str, Session] = {}
-        self._sent: dict[tuple[str, str], str] = {}
+        self._sent: dict[tuple[str, str], int] = {}
         self._seen: Seen | None = None
         self._fault: PveopsError | None = None
         self._events: list[Event] = []
@@ -70,12 +70,12 @@ class Hub:
             self._task = self._loop.create_task(self._run())
         elif self._nudge is not None and self._stale():
             self._nudge.set()
-        self._hand_to(key, session)
+        self._hand_out()
 
     def leave(self, key: str) -> None:
         """A page has closed."""
         self._sessions.pop(key, None)
-        self._sent = {pair: text for pair, text in self._sent.items() if pair[0] != key}
+        self._sent = {pair: mark for pair, mark in self._sent.items() if pair[0] != key}
 
     def guests(self, session: Session) -> blocks.Block:
         """One page of the guest table, for one open page."""
@@ -91,7 +91,9 @@ class Hub:
         nudge = self._nudge or asyncio.Event()
         while self._sessions:
             nudge.clear()
-            await asyncio.to_thread(self._read)
+            reading = asyncio.create_task(asyncio.to_thread(self._read))
+            while not (await asyncio.wait({reading}, timeout=self._refresh_s))[0]:
+                self._hand_out()  # the cluster takes its time: what is shown grows old, and says so
             self._hand_out()
             try:
                 await asyncio.wait_for(nudge.wait(), self._refresh_s)
@@ -153,38 +155,47 @@ class Hub:
             self._loop.call_soon_threadsafe(self._hand_cards)
 
     def _hand_cards(self) -> None:
+        text = _as_text(self._cards)
         for key, session in list(self._sessions.items()):
-            self._put(key, session, "cards", self._cards)
+            self._put(key, session, "cards", self._cards, text)
 
     def _hand_out(self) -> None:
+        """Make every block once for all pages; only the guest table depends on what a page asks for."""
+        shared = {name: (block, _as_text(block)) for name, block in self._blocks().items()}
+        tables: dict[str, tuple[Mapping[str, Any], str]] = {}
         for key, session in list(self._sessions.items()):
-            self._hand_to(key, session)
+            asked = _as_text(session.query)
+            if asked not in tables:
+                table = self.guests(session)
+                tables[asked] = (table, _as_text(table))
+            for name, (block, text) in {**shared, "guests": tables[asked]}.items():
+                self._put(key, session, name, block, text)
 
-    def _hand_to(self, key: str, session: Session) -> None:
-        for name, block in self._blocks(session).items():
-            self._put(key, session, name, block)
-
-    def _put(self, key: str, session: Session, name: str, block: Mapping[str, Any]) -> None:
-        text = json.dumps(block, sort_keys=True, default=str)
-        if self._sent.get((key, name)) != text:
-            self._sent[key, name] = text
+    def _put(self, key: str, session: Session, name: str, block: Mapping[str, Any], text: str) -> None:
+        mark = hash(text)
+        if self._sent.get((key, name)) != mark:
+            self._sent[key, name] = mark
             session.put(name, block)
 
-    def _blocks(self, session: Session) -> dict[str, Mapping[str, Any]]:
+    def _blocks(self) -> dict[str, Mapping[str, Any]]:
         seen, fault, now = self._seen, self._fault, self._clock.now()
         read_at = seen.at if seen else None
         waiting = sum(card["state"] == "waiting" for card in self._cards["view"].get("cards", ()))
+        stale = fault is not None or blocks.is_old(read_at, now, self._refresh_s)
         bar = blocks.bar_block(
             seen, now=now, read_at=read_at, fault=fault, principal=self.principal, can_confirm=guarded(), refresh_s=self._refresh_s
         )
         return {
             "bar": bar,
-            "nav": blocks.nav_block(seen, waiting=waiting),
+            "nav": blocks.nav_block(seen, waiting=waiting, stale=stale),
             "top": blocks.top_block(seen, fault, now=now, read_at=read_at),
             "nodes": blocks.nodes_block(seen, fault),
             "storage": blocks.storage_block(seen, fault),
-            "guests": lists.guests_block(seen, fault, session.query),
             "work": lists.work_block(seen, fault, now),
             "feed": lists.feed_block(seen, self._events, now),
             "cards": self._cards,
         }
+
+
+def _as_text(block: Mapping[str, Any]) -> str:
+    return json.dumps(block, sort_keys=True, default=str)

@@ -136,7 +136,14 @@ def feed_block(seen: Seen | None, events: Sequence[Event], now: datetime) -> Blo
     dated = [*_told(events), *((task.started, _task(task, names)) for task in tasks)]
     dated.sort(key=lambda pair: pair[0], reverse=True)
     today = now.astimezone(UTC).date()
-    items = [{"at": f"{when.astimezone(UTC):%H:%M:%S}", "day": "" if when.astimezone(UTC).date() == today else f"{when.astimezone(UTC):%Y-%m-%d}", **item} for when, item in dated[:_MOST]]
+    items = [
+        {
+            "at": f"{when.astimezone(UTC):%H:%M:%S}",
+            "day": "" if when.astimezone(UTC).date() == today else f"{when.astimezone(UTC):%Y-%m-%d}",
+            **item,
+        }
+        for when, item in dated[:_MOST]
+    ]
     state = "loading" if seen is None else "ok" if items else "empty"
     return {"state": state, "items": items, "title": "Nothing yet", "text": "Proposals, decisions and tasks appear here."}
 

@@ -17,5 +17,5 @@ export default part(({ root, again }, block) => {
     h("span", { class: `st ${live.tone === "ok" ? "t2" : live.tone} sp`, role: "status" }, glyph(live.glyph, live.tone), live.text),
     h("span", { class: `st ${actions.tone || "t2"} wide` }, icon(actions.icon), actions.text),
     h("button", { type: "button", class: "ib", "aria-label": scheme() === "dark" ? "Use the light colours" : "Use the dark colours", onclick: turn }, icon(SCHEMES[scheme()], false)),
-    block.principal ? h("span", { class: "row wide" }, icon("person", false), h("span", { class: "m" }, block.principal), h("span", { class: "t3" }, block.role)) : null));
+    block.principal ? h("span", { class: "row wide" }, icon("person", false), h("span", { class: "m" }, block.principal), h("span", { class: "t3 role nw" }, block.role)) : null));
 });

@@ -29,7 +29,7 @@ function row(one) {
   return h("tr", {},
     h("td", {}, h("span", { class: "m tn" }, String(one.vmid)), " ", one.name, " ", h("span", { class: "tag" }, one.kind)),
     h("td", {}, one.node), h("td", {}, h("span", { class: "st" }, glyph(one.glyph, one.tone), one.kind === "template" ? "template" : one.status, one.lock ? h("span", { class: "warn" }, ` locked: ${one.lock}`) : null)),
-    h("td", {}, meter(one.cpu)), h("td", {}, meter(one.mem)), h("td", { class: "r t2" }, one.up), h("td", {}, one.tags.map((tag) => [h("span", { class: "tag" }, tag), " "])));
+    h("td", {}, meter(one.cpu)), h("td", {}, meter(one.mem)), h("td", { class: "r t2 opt" }, one.up), h("td", { class: "opt" }, one.tags.map((tag) => [h("span", { class: "tag" }, tag), " "])));
 }
 
 export default part((tools, block) => {
@@ -42,7 +42,7 @@ export default part((tools, block) => {
     fill(tools.body, blank(block), clear ? h("div", { class: "pb" }, clear) : null);
     return;
   }
-  const heads = HEADS.map(([key, name]) => ({ text: name, right: name === "Up", sorted: key && asked.sort === key, button: key ? h("button", { type: "button", class: "sort", "data-sort": key, onclick: () => tools.ask({ sort: key }) }, name) : null }));
+  const heads = HEADS.map(([key, name]) => ({ text: name, right: name === "Up", opt: name === "Up" || name === "Tags", sorted: key && asked.sort === key, button: key ? h("button", { type: "button", class: "sort", "data-sort": key, onclick: () => tools.ask({ sort: key }) }, name) : null }));
   const pager = h("div", { class: "pager" }, h("span", { class: "t3 tn", role: "status" }, `${block.found} of ${block.total}, page ${block.page + 1} of ${block.pages}`),
     h("button", { type: "button", class: "btn s", disabled: block.page === 0, onclick: () => tools.ask({ page: block.page - 1 }) }, "Previous"),
     h("button", { type: "button", class: "btn s", disabled: block.page + 1 >= block.pages, onclick: () => tools.ask({ page: block.page + 1 }) }, "Next"));

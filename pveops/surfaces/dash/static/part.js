@@ -44,7 +44,7 @@ const figure = (one) => h("span", { class: `tn ${one.tone}` }, one.text);
 
 /** A table with a head row; every row is an array of cells. */
 function table(caption, heads, rows, className = "c") {
-  const th = (head) => h("th", { scope: "col", class: head.right ? "r" : null, "aria-sort": head.sorted ? "ascending" : null }, head.button || head.text);
+  const th = (head) => h("th", { scope: "col", class: [head.right ? "r" : "", head.opt ? "opt" : ""].join(" ").trim() || null, "aria-sort": head.sorted ? "ascending" : null }, head.button || head.text);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", { class: className }, h("caption", { class: "vh" }, caption), h("thead", {}, h("tr", {}, heads.map(th))), h("tbody", {}, rows)));
 }

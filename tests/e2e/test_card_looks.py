@@ -150,6 +150,12 @@ def test_a_double_click_sends_once_and_the_button_says_sending(opened):
     page.get_by_role("button", name="Confirm 3 migrations").wait_for()
 
 
+def test_a_script_that_clicks_is_no_person(opened):
+    page = opened({"waiting": VIEWS["waiting"]})
+    page.get_by_role("button", name="Confirm 3 migrations").evaluate("(node) => { node.click(); node.dispatchEvent(new MouseEvent('click', { bubbles: true })); }")
+    assert sent(page) == []
+
+
 def test_keys_never_press_confirm(opened):
     page = opened({"waiting": VIEWS["waiting"]})
     page.get_by_role("button", name="Deny").focus()

@@ -180,7 +180,7 @@ class Card {
       const pressed = busy === action.type;
       return h("button", {
         type: "button", class: `btn ${action.kind}`, "data-type": action.type, "aria-disabled": disabled ? "true" : null, "aria-busy": pressed ? "true" : null,
-        title: action.off || null, onclick: () => { if (!disabled) this.press(action.type); },
+        title: action.off || null, onclick: (event) => { if (!disabled && event.isTrusted) this.press(action.type); }, // a script that clicks is no person
       }, pressed ? [glyph("run"), "Sending"] : [action.icon ? icon(action.icon) : null, action.label]);
     });
     const beside = [hint, ...new Set(reasons)].filter(Boolean).join(" ");
@@ -212,7 +212,7 @@ class Card {
     event.preventDefault();
     event.stopPropagation();
     if (event.key === "a") found.focus();
-    else found.click();
+    else if (event.isTrusted && found.getAttribute("aria-disabled") !== "true") this.press(button);
   }
 }
 

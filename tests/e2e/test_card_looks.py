@@ -152,7 +152,9 @@ def test_a_double_click_sends_once_and_the_button_says_sending(opened):
 
 def test_a_script_that_clicks_is_no_person(opened):
     page = opened({"waiting": VIEWS["waiting"]})
-    page.get_by_role("button", name="Confirm 3 migrations").evaluate("(node) => { node.click(); node.dispatchEvent(new MouseEvent('click', { bubbles: true })); }")
+    page.get_by_role("button", name="Confirm 3 migrations").evaluate(
+        "(node) => { node.click(); node.dispatchEvent(new MouseEvent('click', { bubbles: true })); }"
+    )
     assert sent(page) == []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pveops.base.errors import PveopsError
 from pveops.base.units import grouped
+from pveops.guard.tiers import rate_plan
 from pveops.model.plan import Plan
 from pveops.model.proposal import Check, Preview, Proposal, Tier
 from pveops.model.run import ProposalView, Run
@@ -15,6 +16,7 @@ from pveops.present import leads, steps
 from pveops.present.actions import Offer, actions, barred, draft_actions
 from pveops.present.states import LOOKS, LOUD, Mode, State, called, current_step, risk, state_of
 from pveops.present.words import clock, count, digest_short, kv, node_of, plain, reach, sentence, span, took
+from pveops.settings.profile import ExecutorOptions
 
 VERSION = 1
 _CHECK_LOOKS = {"ok": ("ok", "ok"), "warn": ("warn", "warn"), "fail": ("error", "error"), "unknown": ("unknown", "unknown")}
@@ -77,9 +79,10 @@ def card_view(
     return card | {"says": _says(view, state, card["title"], word), "text_lead": plain(card["lead"])}
 
 
-def draft_view(plan: Plan, *, now: datetime, tier: Tier = Tier.YELLOW, seen: Preview | None = None, can_propose: bool = False,
+def draft_view(plan: Plan, *, now: datetime, tier: Tier | None = None, seen: Preview | None = None, can_propose: bool = False,
                message: Mapping[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
-    """The card of a plan that nobody has put forward yet."""
+    """The card of a plan that nobody has put forward yet. Its risk is the table's; the executor rates it again when it is proposed."""
+    tier = tier or rate_plan(plan, bulk_targets=ExecutorOptions().bulk_targets).tier
     lead = [span("Nothing is proposed yet, so nobody can approve it.")]
     state: State = "draft"
     return {

@@ -236,6 +236,12 @@ def test_a_draft_can_be_put_forward_but_not_confirmed():
     assert labels(card) == ["Propose", "Dry run"]
     assert labels(draft_view(samples.MIGRATE, now=samples.NOW)) == []
     assert card["id"] == ""
+    assert card["risk"]["word"] == "YELLOW"
+    gone = replace(
+        samples.MIGRATE.steps[0],
+        call=replace(samples.MIGRATE.steps[0].call, method="DELETE", path="/nodes/pve03/qemu/231/snapshot/before", params=()),
+    )
+    assert draft_view(replace(samples.MIGRATE, steps=(gone,)), now=samples.NOW)["risk"]["word"] == "RED"
     assert "Nothing is proposed yet" in html.card_html(card)
 
 

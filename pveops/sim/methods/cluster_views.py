@@ -11,8 +11,8 @@ from pveops.sim.errors import bad_parameter, failed
 from pveops.sim.methods.table import Call, Encoded, Table, drop_empty
 from pveops.sim.physics.broadcast import Broadcast
 from pveops.sim.props import read_props
-from pveops.sim.state.cluster import Cast
 from pveops.sim.state.guest import Guest
+from pveops.sim.state.node import Cast
 
 api = Table()
 

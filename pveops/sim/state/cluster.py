@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ from pveops.sim.state.access import Access
 from pveops.sim.state.agenda import Agenda
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Identities
-from pveops.sim.state.node import Node
+from pveops.sim.state.ills import Ills
+from pveops.sim.state.journal import INFO, Event, Journal
+from pveops.sim.state.node import Cast, Node
 from pveops.sim.state.storage import Storage
 
 RASTER_S = 10
@@ -67,19 +69,8 @@ class HaResource:
     sid: str
     state: str = "started"
     options: dict[str, Any] = field(default_factory=dict)
-
-
-class Cast(NamedTuple):
-    """What the last broadcast said about a guest that has changed since."""
-
-    known: bool
-    name: str
-    cpus: int
-    maxmem: int
-    maxdisk: int
-    template: int
-    running: bool
-    since_s: float
+    phase: str = ""
+    """What the manager does with it while its node is lost: ``fence``, ``recovery``, ``error``; empty otherwise."""
 
 
 class LogRow(NamedTuple):
@@ -115,6 +106,12 @@ class Cluster:
         self.ha: dict[str, HaResource] = {}
         self.options: dict[str, Any] = {}
         self.log: deque[LogRow] = deque(maxlen=_LOG_ROWS)
+        self.journal = Journal()
+        self.ills = Ills()
+        self.watchers: list[Callable[[], None]] = []
+        """Called after each thing that happens by plan."""
+        self.asked = ""
+        """The node whose address the client used; empty when there is one address for all."""
         self.generation = 0
         """Grows with each change of what exists or where it is."""
         self.casts: dict[int, Cast] = {}
@@ -130,8 +127,16 @@ class Cluster:
 
     @property
     def local_node(self) -> str:
-        """The node that a client talks to."""
-        return next(iter(self.nodes))
+        """The node that a client talks to: the one it asked, or the first that can be reached."""
+        if self.asked:
+            return self.asked
+        up = (name for name, node in self.nodes.items() if node.reachable and node.online)
+        return next(up, next(iter(self.nodes)))
+
+    @property
+    def quorate(self) -> bool:
+        """Whether more than half of the votes are there."""
+        return sum(node.online for node in self.nodes.values()) * 2 > len(self.nodes)
 
     def advance(self, until_s: float) -> None:
         """Let everything happen that is planned until then, in order. Time never goes back."""
@@ -139,6 +144,8 @@ class Cluster:
             moment_s, action = entry
             self._turn(max(moment_s, self.now_s))
             action()
+            for watch in self.watchers:
+                watch()
         self._turn(max(until_s, self.now_s))
 
     def _turn(self, moment_s: float) -> None:
@@ -218,7 +225,14 @@ class Cluster:
     def note(self, node: str, user: str, message: str, *, tag: str = "pvedaemon", pid: int = 1100, at_s: float | None = None) -> None:
         """Add a line to the cluster log, of now unless a moment is given."""
         self._log_uid += 1
-        self.log.append(LogRow(self._log_uid, node, int(self.now_s if at_s is None else at_s), user, tag, pid, message))
+        moment_s = self.now_s if at_s is None else at_s
+        self.log.append(LogRow(self._log_uid, node, int(moment_s), user, tag, pid, message))
+        if at_s is None:
+            self.emit(node, tag, f"<{user}> {message}", pid=pid)
+
+    def emit(self, node: str, tag: str, message: str, *, pid: int = 0, severity: int = INFO) -> None:
+        """Let a program of a node write a line into the journal; a process id that nobody gave is that of the daemon."""
+        self.journal.add(Event(self.now_s, node, tag, pid or 700 + sum(tag.encode()) % 1300, severity, message))
 
 
 def _raster(moment_s: float) -> int:

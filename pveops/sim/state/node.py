@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pveops.sim.state.ills import Flap, Spell, Wear
+
+
+class Cast(NamedTuple):
+    """What the last broadcast said about a guest that has changed since."""
+
+    known: bool
+    name: str
+    cpus: int
+    maxmem: int
+    maxdisk: int
+    template: int
+    running: bool
+    since_s: float
 
 
 @dataclass(slots=True)
@@ -28,6 +44,25 @@ class Node:
     """Since when there is data about it."""
     kernel: str = "6.17.2-1-pve"
     online: bool = True
+    """A member of the cluster, as the others see it."""
+    powered: bool = True
+    reachable: bool = True
+    """Whether anything gets to it over the network: other nodes, clients."""
+    silent_since_s: float | None = None
+    """The last broadcast that it took part in, once it has stopped telling about itself and its guests."""
+    last_words: dict[int, Cast] = field(default_factory=dict)
+    """What that broadcast said about its guests."""
+    gaps: list[Spell] = field(default_factory=list)
+    """When it told nothing: there are no round-robin data of these times."""
+    skew_s: float = 0.0
+    """How much its clock is ahead."""
+    dns: dict[str, str] = field(default_factory=lambda: {"search": "example.com", "dns1": "192.0.2.53"})
+    new_kernel: str = ""
+    """A kernel that is installed and waits for the next boot."""
+    wears: list[Wear] = field(default_factory=list)
+    flaps: list[Flap] = field(default_factory=list)
+    disk_births: dict[str, float] = field(default_factory=dict)
+    """Disks that were changed: path, and when the one that is there now came."""
     fingerprint: str = ""
     options: dict[str, object] = field(default_factory=dict)
     """What ``/nodes/{node}/config`` holds."""

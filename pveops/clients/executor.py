@@ -34,15 +34,24 @@ class ExecutorClient:
         principal: our name.
         token: our token.
         private_key: signs our approvals; None for those who cannot approve.
+        channel: where we look from: ``card``, ``dashboard`` or ``cli``.
     """
 
     def __init__(
-        self, socket: Path, principal: str, token: Secret, private_key: Secret | None = None, *, clock: Clock | None = None
+        self,
+        socket: Path,
+        principal: str,
+        token: Secret,
+        private_key: Secret | None = None,
+        *,
+        channel: str = "card",
+        clock: Clock | None = None,
     ) -> None:
         self._socket = socket
         self.principal = principal
         self._token = token
         self._key = private_key
+        self._channel = channel
         self._clock = clock or SystemClock()
         self._local = threading.local()
         self._clients: list[httpx.Client] = []
@@ -68,8 +77,8 @@ class ExecutorClient:
         return decode(Preview, self._call("POST", "/v1/preview", encode(plan)))
 
     def proposal(self, proposal_id: str) -> ProposalView:
-        """One proposal."""
-        return decode(ProposalView, self._call("GET", f"/v1/proposals/{proposal_id}"))
+        """One proposal, with what we may do with it where we look."""
+        return decode(ProposalView, self._call("GET", f"/v1/proposals/{proposal_id}?channel={self._channel}"))
 
     def proposals(self, *, only_open: bool = False, limit: int = 100) -> list[ProposalView]:
         """Proposals, newest first; ``only_open``: those that wait, run, or need a person."""

@@ -9,7 +9,7 @@ from pveops.base.clock import iso
 from pveops.base.units import fmt_bytes, fmt_duration, fmt_pct
 
 _HEADS = {"vmid": "Guest", "cpu_fraction": "CPU", "mem_fraction": "RAM", "disk_fraction": "Disk", "used_fraction": "Used", "maxmem_bytes": "Memory",
-          "total_bytes": "Size", "exit_text": "Exit", "hastate": "HA", "upid": "Task id", "volid": "Volume"}  # fmt: skip
+          "total_bytes": "Size", "exit_text": "Exit", "cpus": "CPUs", "mem_bytes": "Memory used", "maxdisk_bytes": "Disk size", "disk_bytes": "Disk used", "used_bytes": "Used", "memhost_bytes": "Memory on host", "hastate": "HA", "upid": "Task id", "volid": "Volume"}  # fmt: skip
 _SUFFIXES = ("_bytes_per_s", "_bytes", "_fraction", "_pct", "_s")
 
 

@@ -19,6 +19,7 @@ from pveops.guard.policy import Circumstances, Policy
 from pveops.guard.ports import Cluster, Dispatcher, Journal
 from pveops.guard.preview import preview
 from pveops.guard.principals import Principal
+from pveops.guard.rights import may
 from pveops.guard.runner import Options, Runner
 from pveops.guard.targets import targets_of
 from pveops.guard.tiers import rate_plan
@@ -309,21 +310,22 @@ class Executor:
             )
         return self._journal.proposal(proposal_id)
 
-    def view(self, proposal: Proposal) -> ProposalView:
-        """A proposal with its run and its place in the ledger."""
+    def view(self, proposal: Proposal, who: Principal, *, channel: str = "card") -> ProposalView:
+        """A proposal with its run, its place in the ledger, and what this principal may do with it where it looks."""
         run = self._runner.load(proposal.run_id, proposal) if proposal.run_id else None
         return ProposalView(
             proposal=proposal,
             run=run,
             audit=self._ledger.span(proposal.id),
+            may=may(self._policy, who, proposal, channel=channel, one_person=self._options.one_person, own_guests=self._options.own_guests),
             live_log=self._runner.live.tail(proposal.run_id),
             progress_fraction=self._runner.live.progress(proposal.run_id),
             server_time=self._clock.now(),
         )
 
-    def views(self, *, only_open: bool, limit: int) -> list[ProposalView]:
+    def views(self, who: Principal, *, only_open: bool, limit: int, channel: str = "card") -> list[ProposalView]:
         """Proposals, newest first."""
-        return [self.view(proposal) for proposal in self._journal.proposals(only_open=only_open, limit=limit)]
+        return [self.view(proposal, who, channel=channel) for proposal in self._journal.proposals(only_open=only_open, limit=limit)]
 
     def records(self, who: Principal, *, proposal: str, limit: int) -> list[dict[str, Any]]:
         """Audit records."""

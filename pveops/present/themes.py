@@ -42,35 +42,3 @@ def bokeh_theme(way: str = DEFAULT_WAY, scheme: Scheme = "light") -> dict[str, A
             "Line": {"line_color": look["series"][0], "line_width": 1.5},
         }
     }
-
-
-def mui_theme(way: str = DEFAULT_WAY) -> dict[str, Any]:
-    """The ``theme_config`` of panel-material-ui, light and dark: flat, hairlines, no ripple."""
-    return {scheme: _mui(way, scheme) for scheme in ("light", "dark")}
-
-
-def _mui(way: str, scheme: Scheme) -> dict[str, Any]:
-    look, every = colours(way, scheme), tokens()
-    size, line = every["type"]["body"][0], f"1px solid {look['line']}"
-    flat = {"boxShadow": "none", "backgroundImage": "none"}
-    return {
-        "palette": {
-            "mode": scheme,
-            "primary": {"main": look["accent_solid"], "contrastText": look["on_accent"]},
-            "error": {"main": look["danger_solid"], "contrastText": look["on_danger"]},
-            "background": {"default": look["bg"], "paper": look["surface"]},
-            "text": {"primary": look["text"], "secondary": look["text2"], "disabled": look["text3"]},
-            "divider": look["line"],
-        },
-        "shape": {"borderRadius": every["radius"]["md"]},
-        "typography": {"fontFamily": every["font"]["sans"], "fontSize": size, "button": {"textTransform": "none", "fontWeight": 500}},
-        "components": {
-            "MuiButtonBase": {"defaultProps": {"disableRipple": True}},
-            "MuiAppBar": {
-                "defaultProps": {"elevation": 0},
-                "styleOverrides": {"root": {**flat, "backgroundColor": look["surface"], "color": look["text"], "borderBottom": line}},
-            },
-            "MuiDrawer": {"styleOverrides": {"paper": {**flat, "backgroundColor": look["surface"], "borderRight": line}}},
-            "MuiPaper": {"defaultProps": {"elevation": 0}, "styleOverrides": {"root": flat}},
-        },
-    }

@@ -96,7 +96,7 @@ def open_executor() -> ExecutorClient:
 
     home = Home.find(os.environ)
     credential = own_credential(home, load_config(home).operator)
-    return ExecutorClient(home.socket, credential.principal, credential.token, credential.private_key)
+    return ExecutorClient(home.socket, credential.principal, credential.token, credential.private_key, channel="cli")
 
 
 def print_json(value: Any) -> None:

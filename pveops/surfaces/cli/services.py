@@ -19,6 +19,7 @@ from pveops.app.processes import Child
 from pveops.app.simulated import PROFILE, adopt, read_info
 from pveops.base.errors import ConfigError, ExecutorUnavailable, PveopsError
 from pveops.base.files import write_whole
+from pveops.present.lab import LAB_SETTINGS
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
 from pveops.surfaces.cli.context import say
@@ -126,6 +127,8 @@ def _lab(home: Home, profile: str | None, port: int, token: str) -> tuple[Child,
     root = home.root / "lab"
     copy_missing("notebooks", root)
     copy_missing("runbooks", root / "runbooks")
+    settings = home.root / "jupyter" / "labconfig" / "default_setting_overrides.json"
+    write_whole(settings, json.dumps(LAB_SETTINGS, indent=1).encode(), mode=0o644)
     options = [
         "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}",
         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly",

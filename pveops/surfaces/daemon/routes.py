@@ -100,7 +100,8 @@ class Call:
 
 
 def _view(call: Call, proposal_id: str) -> dict[str, Any]:
-    return encode(call.parts.executor.view(call.parts.executor.get(proposal_id)))
+    channel = call.channel(call.request.query_params.get("channel", "card"))
+    return encode(call.parts.executor.view(call.parts.executor.get(proposal_id), call.who, channel=channel))
 
 
 def info(call: Call) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def started(parts: Parts) -> datetime:
 def propose(call: Call) -> dict[str, Any]:
     """Put a plan forward."""
     request = decode(ProposeRequest, call.body)
-    return encode(call.parts.executor.view(call.parts.executor.propose(call.who, request, call.channel(request.origin.surface))))
+    return encode(call.parts.executor.view(call.parts.executor.propose(call.who, request, call.channel(request.origin.surface)), call.who))
 
 
 def preview(call: Call) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def preview(call: Call) -> dict[str, Any]:
 def proposals(call: Call) -> list[dict[str, Any]]:
     """The list."""
     only_open = call.request.query_params.get("open") == "1"
-    return [encode(view) for view in call.parts.executor.views(only_open=only_open, limit=int(call.number("limit", 100, 1000)))]
+    return [encode(view) for view in call.parts.executor.views(call.who, only_open=only_open, limit=int(call.number("limit", 100, 1000)))]
 
 
 def proposal(call: Call) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_a_change_goes_all_the_way_and_is_written_down(guarded):
     assert guarded.ledger.verify().ok
     assert guarded.journal.open_runs() == []
     assert {record["correlation"] for record in guarded.ledger.records()} == {"c-51f09a2e"}
-    view = guarded.executor.views(only_open=False, limit=5)[0]
+    view = guarded.executor.views(guarded.who("operator"), only_open=False, limit=5)[0]
     assert view.run.status is RunStatus.DONE
     assert view.audit == (1, 11)
 
@@ -591,3 +591,22 @@ def test_errors_carry_the_id_of_the_proposal(guarded):
     with pytest.raises(PveopsError) as refused:
         guarded.approve(replace(proposal, approval_id="a-" + "0" * 32))
     assert refused.value.correlation == proposal.correlation
+
+
+def test_what_somebody_may_do_is_told_before_it_is_tried(tmp_path):
+    guarded = Guarded(tmp_path, options=Options(bulk_targets=2))
+    red, yellow = guarded.propose(two()), guarded.propose(build.plan(build.step(103, "s1")), by="agent")
+
+    def may(who, proposal, channel="card"):
+        return guarded.executor.view(proposal, guarded.who(who), channel=channel).may
+
+    assert "destructive" in may("operator", red).approve
+    assert may("operator", red, "cli").approve == ""
+    assert may("anna", red).approve == ""
+    assert may("operator", yellow).approve == ""
+    assert "person" in may("agent", yellow).approve
+    assert may("agent", yellow).deny
+    assert may("agent", yellow).withdraw == ""
+    assert may("viewer", yellow).withdraw
+    (tmp_path / "policy" / "homelab.cedar").unlink()
+    assert "no usable policy" in may("operator", yellow).approve

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from pveops.sim.errors import bad_parameter, failed
-from pveops.sim.methods.table import Call, Encoded, Table, drop_empty
-from pveops.sim.physics.broadcast import Broadcast
+from pveops.sim.methods.table import Call, Encoded, Table
+from pveops.sim.physics.broadcast import Broadcast, stale
+from pveops.sim.physics.rows import GuestPrinter
 from pveops.sim.props import read_props
 from pveops.sim.state.guest import Guest
-from pveops.sim.state.node import Cast
 
 api = Table()
 
@@ -32,22 +32,13 @@ def broadcast(call: Call) -> Broadcast:
     return found
 
 
-_STILL_TAIL = b',"status":"stopped","uptime":0,"cpu":0,"mem":0,"memhost":0,"disk":0,"netin":0,"netout":0,"diskread":0,"diskwrite":0}'
-_TAIL = b',"status":"running","cpu":%.12g,"mem":%d,"memhost":%d,"disk":%d,"netin":%d,"netout":%d,"diskread":%d,"diskwrite":%d,"uptime":%d}'
-"""The values that change with every broadcast, in the order of ``Sample``."""
-
-
 class GuestRows:
-    """Makes the rows of guests for one answer, as JSON. It runs ten thousand times in a row: what does not change is kept with the guest.
-
-    What is configuration is of now, what nodes measure is of the last broadcast.
-    """
+    """Makes the rows of guests for one answer."""
 
     def __init__(self, call: Call, cast: Broadcast, *, pools: bool = True) -> None:
-        self._cluster = call.cluster
-        self._casts = call.cluster.casts
-        self._samples = cast.samples
-        self._extras = self._work_out_extras(call, pools=pools)
+        printer = GuestPrinter(call.cluster, cast, self._work_out_extras(call, pools=pools))
+        self.encoded = printer.all
+        self.row = printer.one
 
     @staticmethod
     def _work_out_extras(call: Call, *, pools: bool) -> dict[int, bytes]:
@@ -62,37 +53,8 @@ class GuestRows:
                 found[vmid] = found.get(vmid, b"") + b',"lock":"backup"'
         for managed in cluster.ha.values():
             vmid = int(managed.sid.rpartition(":")[2])
-            found[vmid] = found.get(vmid, b"") + b',"hastate":' + orjson.dumps(managed.state)
+            found[vmid] = found.get(vmid, b"") + b',"hastate":' + orjson.dumps(managed.phase or managed.state)
         return found
-
-    def encoded(self, guest: Guest) -> bytes:
-        """The row of one guest."""
-        vmid = guest.vmid
-        shown = self._casts.get(vmid)
-        extras = self._extras.get(vmid, b"")
-        if shown is not None and not shown.known:
-            return self._head(guest, None) + extras + b',"status":"unknown"}'
-        head = (guest.head or self._keep_head(guest)) if shown is None else self._head(guest, shown)
-        sample = self._samples.get(vmid)
-        return head + extras + (_STILL_TAIL if sample is None else _TAIL % sample)
-
-    def row(self, guest: Guest) -> dict[str, Any]:
-        """The same as an object."""
-        found: dict[str, Any] = orjson.loads(self.encoded(guest))
-        return found
-
-    def _keep_head(self, guest: Guest) -> bytes:
-        guest.head = self._head(guest, guest)
-        return guest.head
-
-    def _head(self, guest: Guest, shown: Guest | Cast | None) -> bytes:
-        """What changes only with the guest itself, still open at its end; without measured sizes when no broadcast has told of it yet."""
-        head: dict[str, Any] = {"id": guest.ident, "type": guest.kind, "vmid": guest.vmid, "node": guest.node}
-        head |= drop_empty({"tags": guest.tags, "lock": guest.lock})
-        if shown is not None:
-            maxcpu = shown.cpus or self._cluster.nodes[guest.node].cpus
-            head |= {"name": shown.name, "template": shown.template, "maxcpu": maxcpu, "maxmem": shown.maxmem, "maxdisk": shown.maxdisk}
-        return orjson.dumps(head)[:-1]
 
 
 def guest_visible(call: Call) -> Callable[[Guest], bool]:
@@ -112,29 +74,13 @@ def guest_visible(call: Call) -> Callable[[Guest], bool]:
     return visible
 
 
-def _pool_sums(call: Call, cast: Broadcast, vmids: Iterable[int]) -> dict[str, Any]:
-    """What the running guests of a pool use together; nothing when none runs."""
-    guests, samples = call.cluster.guests, cast.samples
-    cpus = mem = maxmem = uptime = 0
-    busy = 0.0
-    for vmid in vmids:
-        sample, guest = samples.get(vmid), guests.get(vmid)
-        if sample is not None and guest is not None:
-            cpus += guest.cpus
-            busy += sample.cpu * guest.cpus
-            mem += sample.mem
-            maxmem += guest.maxmem
-            uptime = max(uptime, sample.uptime)
-    return {"cpu": busy / cpus if cpus else 0, "maxcpu": cpus, "mem": mem, "maxmem": maxmem, "uptime": uptime} if maxmem else {}
-
-
 def _pool_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
     found = []
     for pool in call.cluster.pools.values():
         if not call.may(f"/pool/{pool.name}", "Pool.Audit"):
             continue
         row: dict[str, Any] = {"id": f"/pool/{pool.name}", "type": "pool", "pool": pool.name}
-        row |= _pool_sums(call, cast, pool.vmids)
+        row |= cast.total(pool.vmids)
         found.append(row)
     return found
 
@@ -146,10 +92,10 @@ def node_row(call: Call, cast: Broadcast, name: str, *, full: bool) -> dict[str,
         "id": f"node/{name}",
         "type": "node",
         "node": name,
-        "status": "online" if node.online else "offline",
+        "status": "offline" if not node.online else "unknown" if stale(node, cast.moment_s) else "online",
         "level": "",
     }
-    if full and node.online:
+    if full and row["status"] == "online":
         root = call.world.space.root(node, cast.moment_s)
         row |= {
             "cpu": cast.nodes[name].cpu,
@@ -180,9 +126,9 @@ def storage_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
                 "plugintype": storage.kind,
                 "content": ",".join(storage.content),
                 "shared": int(storage.shared),
-                "status": "available" if node.online else "unknown",
+                "status": "available" if node.online and not storage.down and not stale(node, cast.moment_s) else "unknown",
             }
-            if node.online:
+            if row["status"] == "available":
                 space = call.world.space.storage(storage, name, cast.moment_s)
                 row |= {"disk": space.used, "maxdisk": space.total}
             found.append(row)
@@ -211,8 +157,8 @@ def _encode(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _guests(call: Call, cast: Broadcast) -> bytes:
-    visible, encoded = guest_visible(call), GuestRows(call, cast).encoded
-    return b",".join([encoded(guest) for guest in call.cluster.guests.values() if visible(guest)])
+    visible = guest_visible(call)
+    return GuestRows(call, cast).encoded(guest for guest in call.cluster.guests.values() if visible(guest))
 
 
 def _nodes(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
@@ -250,7 +196,6 @@ def status(call: Call) -> list[dict[str, Any]]:
     cluster = call.cluster
     rows: list[dict[str, Any]] = []
     if len(cluster.nodes) > 1:
-        online = sum(node.online for node in cluster.nodes.values())
         rows.append(
             {
                 "type": "cluster",
@@ -258,7 +203,7 @@ def status(call: Call) -> list[dict[str, Any]]:
                 "name": cluster.name,
                 "version": len(cluster.nodes),
                 "nodes": len(cluster.nodes),
-                "quorate": int(online * 2 > len(cluster.nodes)),
+                "quorate": int(cluster.quorate),
             }
         )
     rows += [

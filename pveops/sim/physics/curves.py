@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pveops.sim.state.guest import Guest
+from pveops.sim.state.node import Node
 
 DAY_S = 86400.0
 
@@ -66,6 +67,10 @@ class Curves(Protocol):
         """The guests in the form that ``crew_samples`` takes; good until one of them changes."""
         ...
 
-    def crew_samples(self, crew: Any, moment_s: float) -> list[Sample]:
-        """The same values as those of ``samples``."""
+    def values(self, crew: Any, moment_s: Any) -> Any:
+        """The same values as those of ``samples`` as arrays; ``moment_s`` is one moment, or one per guest."""
+        ...
+
+    def node_sums(self, guests: Sequence[Guest], crew: Any, values: Any, nodes: Mapping[str, Node]) -> list[tuple[float, float]]:
+        """What running guests add up to on each node: busy CPUs, and memory in bytes."""
         ...

@@ -7,18 +7,16 @@ average over any span is exact. The same numbers come out whoever asks, in which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pveops.sim.physics.curves import DAY_S, PROFILES, Sample
+from pveops.sim.physics.overlay import FULLEST, Floats, Indexes, Overlay
 from pveops.sim.state import noise
 from pveops.sim.state.guest import Guest
-
-Floats = npt.NDArray[np.float64]
-Indexes = npt.NDArray[np.int64]
+from pveops.sim.state.node import Node
 
 _WEEK_S = 7 * DAY_S
 _TURN = 2 * np.pi
@@ -102,6 +100,12 @@ def _hash01(block: Floats, key: Floats) -> Floats:
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
+def host_memory(used: Floats, maxmem: Floats | float) -> Floats:
+    """What a virtual machine takes from its host: a little more than it uses itself."""
+    value: Floats = np.minimum(used * 1.03 + 190 * _MIB, maxmem * 1.02 + 190 * _MIB)
+    return value
+
+
 class Crew(NamedTuple):
     """Running guests as columns: which curve, since when (seconds since the epoch), the integral of the shape then, sizes in bytes."""
 
@@ -111,6 +115,21 @@ class Crew(NamedTuple):
     booted_s: Floats
     maxmem: Floats
     maxdisk: Floats
+    cpus: Indexes
+
+
+class Values(NamedTuple):
+    """Momentary values of a crew, one array per field of a sample."""
+
+    cpu: Floats
+    mem: Indexes
+    memhost: Indexes
+    disk: Indexes
+    netin: Indexes
+    netout: Indexes
+    diskread: Indexes
+    diskwrite: Indexes
+    uptime: Indexes
 
 
 class Load:
@@ -124,6 +143,7 @@ class Load:
     def __init__(self, seed: int, anchor_s: float) -> None:
         self._seed = seed
         self.anchor_s = anchor_s
+        self.overlay = Overlay()
         self._table: Floats = np.zeros((len(_ROWS), 64))
         self._free: list[int] = []
         self._count = 0
@@ -140,6 +160,7 @@ class Load:
 
     def remove(self, guest: Guest) -> None:
         """Take the column of a guest that is gone back."""
+        self.overlay.forget(guest.index)
         self._free.append(guest.index)
         guest.index = -1
 
@@ -168,10 +189,15 @@ class Load:
             + wave2 * np.sin(_TURN * moment_s / period2 + phase2)
             + row[_ROW["burst"]] * 0.5 * (1.0 - np.cos(_TURN * done))
         )
-        return value
+        return self.overlay.bend_shape(index, moment_s, value) if self.overlay.bends else value
 
     def integral(self, index: Indexes, moment_s: Floats) -> Floats:
         """``S(t)``, an integral of ``s``; only differences mean something."""
+        value = self._own_integral(index, moment_s)
+        return self.overlay.bend_integral(index, moment_s, value, self._own_integral) if self.overlay.bends else value
+
+    def _own_integral(self, index: Indexes, moment_s: Floats) -> Floats:
+        """The integral of the shape without what bends it."""
         row = self._table[:, index]
         day, day_phase, week, week_phase, wave1, period1, phase1, wave2, period2, phase2 = row[:10]
         block, done = self._bump(row, moment_s)
@@ -210,23 +236,48 @@ class Load:
             booted_s=np.fromiter((guest.booted_s for guest in guests), np.float64, len(guests)),
             maxmem=np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests)),
             maxdisk=np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests)),
+            cpus=np.fromiter((guest.cpus for guest in guests), np.int64, len(guests)),
         )
 
-    def crew_samples(self, crew: Crew, moment_s: float) -> list[Sample]:
-        """Momentary values, in the order of the guests."""
-        index, now = crew.columns, np.full(len(crew.columns), moment_s)
+    def memory_bytes(self, index: Indexes, moment_s: Floats, since_s: Floats, maxmem: Floats | float) -> Floats:
+        """Used memory of guests of that size, with what they leak."""
+        used: Floats = maxmem * self.memory_fraction(index, moment_s, since_s)
+        leaked = self.overlay.leaked(index, moment_s) if self.overlay.leaks else None
+        if leaked is not None:
+            used = np.minimum(used + leaked, maxmem * FULLEST)
+        return used
+
+    def values(self, crew: Crew, moment_s: float | Floats) -> Values:
+        """Momentary values, in the order of the guests; ``moment_s`` is one moment, or one per guest."""
+        index, now = crew.columns, np.broadcast_to(np.asarray(moment_s, np.float64), crew.columns.shape)
         done = np.maximum(self.integral(index, now) - crew.begun, 0.0)
-        mem = crew.maxmem * self.memory_fraction(index, now, crew.booted_s)
-        columns = (
-            np.minimum(self.shape(index, now) * self.parameter("cpu", index), 1.0).tolist(),
-            mem.astype(np.int64).tolist(),
-            np.minimum(mem * 1.03 + 190 * _MIB, crew.maxmem * 1.02 + 190 * _MIB).astype(np.int64).tolist(),
-            (crew.maxdisk * self.disk_fraction(index, now)).astype(np.int64).tolist(),
-            *((done * self.parameter(name, index)).astype(np.int64).tolist() for name in ("net_in", "net_out", "disk_read", "disk_write")),
-            np.maximum(now - crew.began_s, 0.0).astype(np.int64).tolist(),
+        mem = self.memory_bytes(index, now, crew.booted_s, crew.maxmem)
+        return Values(
+            np.minimum(self.shape(index, now) * self.parameter("cpu", index), 1.0),
+            mem.astype(np.int64),
+            host_memory(mem, crew.maxmem).astype(np.int64),
+            (crew.maxdisk * self.disk_fraction(index, now)).astype(np.int64),
+            (done * self.parameter("net_in", index)).astype(np.int64),
+            (done * self.parameter("net_out", index)).astype(np.int64),
+            (done * self.parameter("disk_read", index)).astype(np.int64),
+            (done * self.parameter("disk_write", index)).astype(np.int64),
+            np.maximum(now - crew.began_s, 0.0).astype(np.int64),
         )
-        return list(map(Sample._make, zip(*columns, strict=True)))
+
+    def node_sums(self, guests: Sequence[Guest], crew: Crew, values: Values, nodes: Mapping[str, Node]) -> list[tuple[float, float]]:
+        """What running guests add up to on each node: busy CPUs, and memory in bytes."""
+        place = {name: number for number, name in enumerate(nodes)}
+        whole = [float(node.cpus) for node in nodes.values()]
+        where = np.fromiter((place[guest.node] for guest in guests), np.int64, len(guests))
+        cpus = np.where(crew.cpus > 0, crew.cpus, np.asarray(whole)[where])
+        hosted = np.fromiter((guest.kind == "qemu" for guest in guests), np.bool_, len(guests))
+        busy = np.bincount(where, values.cpu * cpus, len(place))
+        memory = np.bincount(where, np.where(hosted, values.memhost, values.mem), len(place))
+        return list(zip(busy.tolist(), memory.tolist(), strict=True))
 
     def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:
         """Momentary values of running guests, each started at its ``since_s``."""
-        return self.crew_samples(self.crew(guests, since_s), moment_s) if guests else []
+        if not guests:
+            return []
+        columns = [column.tolist() for column in self.values(self.crew(guests, since_s), moment_s)]
+        return list(map(Sample._make, zip(*columns, strict=True)))

@@ -53,6 +53,10 @@ class Storage:
     growth: float = 0.0
     full: dict[str, float] = field(default_factory=dict)
     """Nodes on which it is filled to a given fraction, whatever its volumes add up to."""
+    down: bool = False
+    """Whether what it stands on does not answer."""
+    hangs: bool = False
+    """Whether who asks it waits in vain."""
     volumes: dict[str, dict[str, Volume]] = field(default_factory=dict)
     """Volumes by node (the empty text for a shared storage), then by volume id."""
 

@@ -56,3 +56,8 @@ def unauthorized(reason: str) -> RefusedError:
 def not_implemented(text: str) -> RefusedError:
     """501: no such route, or one that exists in Proxmox VE and is not simulated."""
     return RefusedError(501, text)
+
+
+def modified() -> RefusedError:
+    """500: the request was made for another state of a configuration file."""
+    return failed("detected modified configuration - file changed by other user? Try again.")

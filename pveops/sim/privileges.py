@@ -33,6 +33,9 @@ PRIVILEGES = _ADMIN | {
 }
 """Every privilege there is."""
 
+OLD_PRIVILEGES = frozenset({"VM.Monitor"})
+"""Privileges that only Proxmox VE 8 has."""
+
 BUILT_IN_ROLES: dict[str, frozenset[str]] = {
     "Administrator": PRIVILEGES,
     "NoAccess": frozenset(),

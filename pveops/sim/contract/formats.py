@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable
 
 from pveops.sim.calendar import next_event
+from pveops.sim.contract.formats_net import DNS, NET_RULES, Rule, either, id_pair, pattern_rule
 from pveops.sim.privileges import PRIVILEGES
 from pveops.sim.props import split_list
-
-Rule = Callable[[str], None]
 
 NODE_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?")
 CONFIG_ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]+")
 USER_ID = re.compile(r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+")
 VOLUME_ID = re.compile(r"([a-zA-Z][a-zA-Z0-9\-_.]*[a-zA-Z0-9]):(.+)")
-_DNS_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_DNS = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
-_MAC = re.compile(r"[a-fA-F0-9][02468aceACE](:[a-fA-F0-9]{2}){5}")
 _CPUSET = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _EMAIL = re.compile(r"[\w+.~-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*")
 _STARTUP = re.compile(r"(order=)?\d+|up=\d+|down=\d+")
 _CONTENT = frozenset({"images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none"})
 _HOTPLUG = frozenset({"network", "disk", "cpu", "memory", "usb", "cloudinit"})
+_DRIVE = r"ide[0-3]|sata[0-5]|scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|efidisk0|tpmstate0"
 _BOOT_DEVICE = re.compile(r"(ide[0-3]|sata[0-5]|scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|net([0-9]|[12][0-9]|3[01])|(usb|hostpci)\d+)")
 _CPU_FAMILIES = (
     r"486|pentium[23]?|coreduo|core2duo|kvm(32|64)|qemu(32|64)|phenom|athlon|host|max|x86-64-v(2|2-AES|3|4)"
@@ -31,16 +26,6 @@ _CPU_FAMILIES = (
     r"|KnightsMill|SapphireRapids|GraniteRapids|SierraForest)[A-Za-z0-9_-]*"
 )
 _CPU = re.compile(_CPU_FAMILIES)
-
-
-def _pattern(pattern: str, text: str, flags: int = 0) -> Rule:
-    compiled = re.compile(pattern, flags)
-
-    def rule(value: str) -> None:
-        if not compiled.fullmatch(value):
-            raise ValueError(text.format(value))
-
-    return rule
 
 
 def _vmid(value: str) -> None:
@@ -64,38 +49,6 @@ def _pool(value: str) -> None:
         raise ValueError(f"pool name '{value}' nested too deeply (max levels = 3)")
     if not all(re.fullmatch(r"[A-Za-z0-9.\-_]+", level) for level in levels):
         raise ValueError(f"pool name '{value}' contains invalid characters")
-
-
-def _address(kind: Callable[[str], object], name: str) -> Rule:
-    def rule(value: str) -> None:
-        try:
-            kind(value)
-        except ValueError as err:
-            raise ValueError(f"value does not look like a valid {name}") from err
-
-    return rule
-
-
-def _cidr(version: int | None, name: str) -> Rule:
-    def rule(value: str) -> None:
-        try:
-            network = ipaddress.ip_network(value, strict=False)
-        except ValueError as err:
-            raise ValueError(f"value does not look like a valid {name} network") from err
-        if "/" not in value or (version and network.version != version):
-            raise ValueError(f"value does not look like a valid {name} network")
-
-    return rule
-
-
-def _either(first: Rule, second: Rule) -> Rule:
-    def rule(value: str) -> None:
-        try:
-            first(value)
-        except ValueError:
-            second(value)
-
-    return rule
 
 
 def _member(known: frozenset[str], text: str) -> Rule:
@@ -151,76 +104,91 @@ def _calendar(value: str) -> None:
         raise ValueError(f"invalid calendar event '{value}' - {err}") from err
 
 
-def _firewall_address(value: str) -> None:
-    for part in value.split(","):
-        if not re.fullmatch(r"\+?[\w./:-]+", part.strip()):
-            raise ValueError(f"invalid IP address: Invalid chars in IP {part}")
+def _storage_id(value: str) -> None:
+    if len(value) < 2:
+        raise ValueError(f"storage ID '{value}' cannot be shorter than 2 characters")
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9\-_.]*[a-zA-Z0-9]", value):
+        raise ValueError(f"storage ID '{value}' contains illegal characters")
 
 
-def _firewall_port(value: str) -> None:
-    for part in value.split(","):
-        if not re.fullmatch(r"[a-zA-Z0-9-]+(:[a-zA-Z0-9-]+)?", part.strip()):
-            raise ValueError(f"invalid port '{part}'")
+def _blocksize(value: str) -> None:
+    match = re.fullmatch(r"([1-9]\d*)([kKmM]?)", value)
+    if not match:
+        raise ValueError(
+            f"invalid ZFS blocksize format '{value}'. Use a positive number (no leading zeros) with an optional 'k' or 'm' suffix."
+        )
+    size = int(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
+    if not 512 <= size <= 16 * 1024**2 or size & (size - 1):
+        text = "Must be a power of 2 between 512B and 16MiB (e.g., 4k, 8k, 16k, 64k, 1m)."
+        raise ValueError(f"value '{value}' is not a valid ZFS blocksize. {text}")
 
 
-_ip = _address(ipaddress.ip_address, "IP address")
-_dns_name = _pattern(_DNS.pattern, "value does not look like a valid DNS name")
-_any_cidr = _cidr(None, "CIDR")
-_storage_id = _pattern(r"[a-z][a-z0-9\-_.]*[a-z0-9]", "storage ID '{}' contains illegal characters", re.IGNORECASE)
+def _pem(label: str) -> Rule:
+    block = rf"-----BEGIN {label}-----[A-Za-z0-9+/=\s]+-----END {label}-----"
 
-RULES: dict[str, Rule] = {
-    "CIDR": _any_cidr,
-    "CIDRv4": _cidr(4, "IPv4"),
-    "CIDRv6": _cidr(6, "IPv6"),
-    "IPorCIDR": _either(_ip, _any_cidr),
-    "address": _either(_ip, _dns_name),
-    "disk-size": _pattern(r"\d+(\.\d+)?[KMGT]?", "value does not look like a valid disk size: {}"),
-    "dns-name": _dns_name,
-    "email": _pattern(_EMAIL.pattern, "value does not look like a valid email address"),
-    "email-or-username": _pattern(rf"{_EMAIL.pattern}|[\w.@-]+", "value does not look like a valid email address or user name"),
-    "ip": _ip,
-    "ipv4": _address(ipaddress.IPv4Address, "IPv4 address"),
-    "ipv6": _address(ipaddress.IPv6Address, "IPv6 address"),
-    "mac-addr": _pattern(_MAC.pattern, "value does not look like a valid unicast MAC address"),
-    "mac-prefix": _pattern(r"[a-fA-F0-9][02468aceACE](:[a-fA-F0-9]{2}){0,2}:?", "value is not a valid unicast MAC address prefix"),
-    "pve-bridge-id": _pattern(r"[-_.\w]+", "invalid bridge name '{}'"),
+    def rule(value: str) -> None:
+        begin = value.find("-----BEGIN")
+        if begin < 0 or not re.fullmatch(rf"({block}\s*)+", value[begin:]):
+            raise ValueError("not a valid PEM-formatted string.")
+
+    return rule
+
+
+RULES: dict[str, Rule] = NET_RULES | {
+    "disk-size": pattern_rule(r"\d+(\.\d+)?[KMGT]?", "value does not look like a valid disk size: {}"),
+    "email": pattern_rule(_EMAIL.pattern, "value does not look like a valid email address"),
+    "email-or-username": pattern_rule(rf"{_EMAIL.pattern}|[\w.@-]+", "value does not look like a valid email address or user name"),
+    "graphite-path": pattern_rule(DNS.pattern, "value does not look like a valid graphite path"),
+    "ldap-simple-attr": pattern_rule(r"[a-zA-Z0-9]+", "value '{}' does not look like a simple ldap attribute name"),
+    "pem-certificate-chain": _pem("CERTIFICATE"),
+    "pem-string": _pem("[A-Z ]+"),
+    "pve-acme-alias": pattern_rule(r"\w[\w-]*(\.\w[\w-]*)+", "value '{}' does not look like a valid alias name!"),
+    "pve-acme-domain": pattern_rule(r"[a-zA-Z0-9][\w-]*(\.[a-zA-Z0-9][\w-]*)+", "value '{}' does not look like a valid domain name!"),
     "pve-calendar-event": _calendar,
-    "pve-configid": _pattern(CONFIG_ID.pattern, "invalid configuration ID '{}'"),
-    "pve-cpuset": _pattern(_CPUSET.pattern, "unable to parse cpuset option"),
-    "pve-day-of-week": _member(frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"}), "invalid day '{}'"),
-    "pve-fw-addr-spec": _firewall_address,
-    "pve-fw-dport-spec": _firewall_port,
-    "pve-fw-sport-spec": _firewall_port,
-    "pve-groupid": _pattern(r"[A-Za-z0-9.\-_]+", "group name '{}' contains invalid characters"),
-    "pve-hotplug-features": _hotplug,
-    "pve-iface": _pattern(r"[a-zA-Z][a-zA-Z0-9_]{1,20}([:.]\d+)?", "invalid network interface name '{}'"),
-    "pve-ipv4-config": _either(
-        _pattern(r"dhcp|manual", "value does not look like a valid ipv4 network configuration"),
-        _pattern(r"\d+\.\d+\.\d+\.\d+/\d+", "value does not look like a valid ipv4 network configuration"),
+    "pve-configid": pattern_rule(CONFIG_ID.pattern, "invalid configuration ID '{}'"),
+    "pve-cpuset": pattern_rule(_CPUSET.pattern, "unable to parse cpuset option"),
+    "pve-ct-timezone": either(
+        pattern_rule("host|UTC", ""), pattern_rule(r"[A-Z][A-Za-z_+-]+(/[A-Z][A-Za-z_+-]+){1,2}", ""), "invalid time zone '{}'"
     ),
-    "pve-node": _pattern(NODE_NAME.pattern, "value does not look like a valid node name"),
+    "pve-day-of-week": _member(frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"}), "invalid day '{}'"),
+    "pve-dir-override": pattern_rule(rf"({'|'.join(sorted(_CONTENT))})=.*", "invalid override '{}'"),
+    "pve-groupid": pattern_rule(r"[A-Za-z0-9.\-_]+", "group name '{}' contains invalid characters"),
+    "pve-ha-node": pattern_rule(rf"{NODE_NAME.pattern}(:\d+)?", "value does not look like a valid ha node"),
+    "pve-ha-resource-id": pattern_rule(r"[a-z]+:\S+", "value does not look like a valid ha resource id"),
+    "pve-ha-resource-or-vm-id": pattern_rule(r"[a-z]+:\S+|\d+", "value does not look like a valid ha resource id"),
+    "pve-hotplug-features": _hotplug,
+    "pve-lxc-dev-string": pattern_rule(r"/dev/(?!\.\.?(/|$))(?!.*/\.\.?(/|$)).*", "{} is not a valid device path"),
+    "pve-lxc-mp-string": pattern_rule(r"(?!\.\./)(?!.*/\.\.?(/|$)).*", "{} contains illegal character sequences"),
+    "pve-node": pattern_rule(NODE_NAME.pattern, "value does not look like a valid node name"),
+    "pve-phys-bits": pattern_rule(r"host|[89]|[1-5]\d|6[0-4]", "value must be an integer between 8 and 64 or 'host'"),
     "pve-poolid": _pool,
     "pve-priv": _member(PRIVILEGES, "invalid privilege '{}'"),
     "pve-qm-boot": _boot,
-    "pve-realm": _pattern(r"[A-Za-z][A-Za-z0-9.\-_]+", "value does not look like a valid realm"),
+    "pve-qm-bootdisk": pattern_rule(_DRIVE, "invalid boot disk '{}'"),
+    "pve-realm": pattern_rule(r"[A-Za-z][A-Za-z0-9.\-_]+", "value does not look like a valid realm"),
     "pve-replication-job-id": _replication_job,
-    "pve-roleid": _pattern(r"[A-Za-z0-9.\-_]+", "role name '{}' contains invalid characters"),
+    "pve-roleid": pattern_rule(r"[A-Za-z0-9.\-_]+", "role name '{}' contains invalid characters"),
     "pve-startup-order": _startup,
     "pve-storage-content": _member(_CONTENT, "invalid content type '{}'"),
     "pve-storage-id": _storage_id,
-    "pve-storage-path": _pattern(r"/.*", "value does not look like a valid absolute path"),
-    "pve-storage-server": _either(_ip, _dns_name),
-    "pve-storage-vgname": _pattern(r"[a-z][a-z0-9\-_.]*[a-z0-9]", "lvm name '{}' contains illegal characters", re.IGNORECASE),
-    "pve-tag": _pattern(r"[a-z0-9_][a-z0-9_\-+.]*", "invalid characters in tag", re.IGNORECASE),
+    "pve-storage-options": pattern_rule(r"\S+", "invalid options '{}'"),
+    "pve-storage-path": pattern_rule(r"/.*", "value does not look like a valid absolute path"),
+    "pve-storage-path-in-property-string": pattern_rule(
+        r"/[^;,=()]+", "Value does not look like a valid absolute path. These symbols are currently not allowed in path: ;,=()"
+    ),
+    "pve-storage-vgname": pattern_rule(r"[a-z0-9][a-z0-9\-_.]*[a-z0-9]", "lvm name '{}' contains illegal characters", re.IGNORECASE),
+    "pve-storage-zfs-blocksize": _blocksize,
+    "pve-tag": pattern_rule(r"[a-z0-9_][a-z0-9_\-+.]*", "invalid characters in tag", re.IGNORECASE),
     "pve-task-status-type": _member(frozenset({"ok", "error", "warning", "unknown"}), "invalid status '{}'"),
-    "pve-tokenid": _pattern(rf"{USER_ID.pattern}![A-Za-z][A-Za-z0-9.\-_]+", "value '{}' does not look like a valid token ID"),
+    "pve-tokenid": pattern_rule(rf"{USER_ID.pattern}![A-Za-z][A-Za-z0-9.\-_]+", "value '{}' does not look like a valid token ID"),
     "pve-userid": verify_user,
     "pve-vm-cpu-conf": _cpu,
     "pve-vmid": _vmid,
-    "pve-volume-id": _pattern(VOLUME_ID.pattern, "unable to parse volume ID '{}'"),
-    "pve-volume-id-or-absolute-path": _pattern(rf"/.*|{VOLUME_ID.pattern}", "unable to parse volume ID '{}'"),
-    "pve-volume-id-or-qm-path": _pattern(rf"none|cdrom|/.*|{VOLUME_ID.pattern}", "unable to parse volume ID '{}'"),
-    "urlencoded": _pattern(r"[-%a-zA-Z0-9_.!~*'()]*", "invalid urlencoded string"),
+    "pve-volume-id": pattern_rule(VOLUME_ID.pattern, "unable to parse volume ID '{}'"),
+    "pve-volume-id-or-absolute-path": pattern_rule(rf"/.*|{VOLUME_ID.pattern}", "unable to parse volume ID '{}'"),
+    "pve-volume-id-or-qm-path": pattern_rule(rf"none|cdrom|/.*|{VOLUME_ID.pattern}", "unable to parse volume ID '{}'"),
+    "storage-pair": id_pair(_storage_id),
+    "urlencoded": pattern_rule(r"[-%a-zA-Z0-9_.!~*'()]*", "invalid urlencoded string: {}"),
 }
 """Formats with a rule. A format that is not here accepts any text."""
 

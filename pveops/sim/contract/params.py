@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pveops.sim.contract.formats import Rule, rule_for
+from pveops.sim.contract.formats import rule_for
+from pveops.sim.contract.formats_net import Rule
 from pveops.sim.contract.named_props import NAMED_PROPS
 from pveops.sim.contract.schema import Method, Spec
 from pveops.sim.errors import bad_parameters
@@ -158,10 +159,10 @@ def compile_check(name: str, spec: Spec) -> Check:
                 raise ValueError(f"invalid format - {err}\n") from err
         if pattern is not None and not pattern.fullmatch(typed):
             raise ValueError("value does not match the regex pattern")
-        if choices and str(typed) not in choices:
-            raise ValueError(f"value '{typed}' does not have a value in the enumeration '{', '.join(choices)}'")
         for limit in limits:
             limit.check(typed)
+        if choices and str(typed) not in choices:
+            raise ValueError(f"value '{typed}' does not have a value in the enumeration '{', '.join(choices)}'")
         return typed
 
     return check
@@ -180,7 +181,7 @@ def _compile_array(name: str, spec: Spec) -> Check:
 
     def check(value: Any) -> list[Any]:
         if isinstance(value, dict):
-            raise ValueError("type check ('array') failed - got HASH")  # noqa: TRY004 - every refusal of a value is a ValueError here
+            raise ValueError("type check ('array') failed")  # noqa: TRY004 - every refusal of a value is a ValueError here
         values = value if isinstance(value, list) else [value]
         typed, errors = [], {}
         for index, item in enumerate(values):

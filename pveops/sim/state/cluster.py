@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pveops.sim.errors import failed
 from pveops.sim.state.access import Access
 from pveops.sim.state.agenda import Agenda
+from pveops.sim.state.configs import Configs
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Identities
 from pveops.sim.state.ills import Ills
@@ -105,6 +106,8 @@ class Cluster:
         self.replication: dict[str, dict[str, Any]] = {}
         self.ha: dict[str, HaResource] = {}
         self.options: dict[str, Any] = {}
+        self.configs = Configs()
+        """Firewall, SDN and the other files of the cluster."""
         self.log: deque[LogRow] = deque(maxlen=_LOG_ROWS)
         self.journal = Journal()
         self.ills = Ills()

@@ -59,8 +59,7 @@ class World:
         from pveops.sim.physics.load import Load  # noqa: PLC0415 - numpy takes long to import; the cluster is ready before it is needed
 
         curves = Load(self.cluster.seed, self._start_s)
-        for guest in self.cluster.guests.values():
-            curves.add(guest)
+        curves.add_all(list(self.cluster.guests.values()))
         return curves
 
     def advance(self, until_s: float) -> None:

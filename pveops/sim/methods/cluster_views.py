@@ -17,18 +17,18 @@ from pveops.sim.state.guest import Guest
 api = Table()
 
 _LOG_ROWS = 50
+_MOST_KEPT = 8
+"""Answers kept at a time; each may have megabytes."""
 
 
 def broadcast(call: Call) -> Broadcast:
-    """The last broadcast, worked out once and kept until the next one or until something changes."""
+    """The last broadcast, worked out once and kept until the next one."""
     cluster, caches = call.cluster, call.world.caches
-    key = (cluster.raster_s, cluster.generation)
-    if caches.get("broadcast_key") != key:
-        before = caches.get("broadcast")
+    found: Broadcast | None = caches.get("broadcast")
+    if found is None or found.moment_s != cluster.raster_s:
+        found = Broadcast(cluster, call.world.load, found)
         caches.clear()
-        caches["broadcast_key"] = key
-        caches["broadcast"] = Broadcast(cluster, call.world.load, before)
-    found: Broadcast = caches["broadcast"]
+        caches["broadcast"] = found
     return found
 
 
@@ -37,7 +37,8 @@ class GuestRows:
 
     def __init__(self, call: Call, cast: Broadcast, *, pools: bool = True) -> None:
         printer = GuestPrinter(call.cluster, cast, self._work_out_extras(call, pools=pools))
-        self.encoded = printer.all
+        self.everybody = printer.everybody
+        self.some = printer.some
         self.row = printer.one
 
     @staticmethod
@@ -57,13 +58,21 @@ class GuestRows:
         return found
 
 
+def _anybody(guest: Guest) -> bool:
+    return True
+
+
+def _nobody(guest: Guest) -> bool:
+    return False
+
+
 def guest_visible(call: Call) -> Callable[[Guest], bool]:
     """Which guests the caller may see; answers for most of them are the same and are worked out once."""
     access, acl = call.cluster.access, call.cluster.identities.acl
     rest = access.may(call.who, "/vms/0", "VM.Audit")
     pools = any(path.startswith("/pool") for path in acl)
     if not pools and not any(path.startswith("/vms/") for path in acl):
-        return lambda _: rest
+        return _anybody if rest else _nobody
 
     def visible(guest: Guest) -> bool:
         path = f"/vms/{guest.vmid}"
@@ -157,8 +166,10 @@ def _encode(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _guests(call: Call, cast: Broadcast) -> bytes:
-    visible = guest_visible(call)
-    return GuestRows(call, cast).encoded(guest for guest in call.cluster.guests.values() if visible(guest))
+    visible, rows = guest_visible(call), GuestRows(call, cast)
+    if visible is _anybody:
+        return rows.everybody((call.who, call.cluster.identities.generation, call.world.lock_epoch()))
+    return rows.some(guest for guest in call.cluster.guests.values() if visible(guest))
 
 
 def _nodes(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
@@ -183,11 +194,14 @@ def resources(call: Call) -> Encoded:
     """Everything that the caller may see, in one list; encoded once per broadcast and caller."""
     kind = call.p.get("type", "")
     broadcast(call)
-    key = ("resources", kind, call.who, call.cluster.identities.generation, call.world.lock_epoch())
-    kept = call.world.caches.get(key)
-    if kept is None:
-        kept = call.world.caches[key] = _resources(call, kind)
-    return Encoded(kept)
+    caches, ids = call.world.caches, call.cluster.identities
+    kept: dict[Any, tuple[Any, bytes]] = caches.setdefault("resources", {})
+    key, state = (kind, call.who), (call.cluster.generation, ids.generation, call.world.lock_epoch())
+    if kept.get(key, (None,))[0] != state:
+        while len(kept) >= _MOST_KEPT:
+            del kept[next(iter(kept))]
+        kept[key] = (state, _resources(call, kind))
+    return Encoded(kept[key][1])
 
 
 @api.reads("GET /cluster/status")

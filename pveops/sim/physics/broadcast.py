@@ -78,19 +78,22 @@ class OnAir:
     crew: Any
     moments: list[float] | None = None
     lost: frozenset[int] = frozenset()
+    kept: dict[Any, bytes] = field(default_factory=dict)
+    """Room for what printers made of these guests and can use again at the next broadcast."""
 
     @classmethod
     def of(cls, cluster: Cluster, load: Curves) -> OnAir:
         """Who runs according to the last broadcast."""
         casts = cluster.casts
+        places = {name: number for number, name in enumerate(cluster.nodes)}
         silent = {name: node for name, node in cluster.nodes.items() if node.silent_since_s is not None}
         if not casts and not silent:
             running = [guest for guest in cluster.guests.values() if guest.running]
-            crew = load.crew(running, [guest.since_s for guest in running])
+            crew = load.crew(running, [guest.since_s for guest in running], places)
             return cls(cluster.generation, running, [guest.vmid for guest in running], crew)
         gathered = _Gathered(float(cluster.raster_s), casts, silent)
         gathered.gather(cluster.guests.values())
-        crew = load.crew(gathered.running, gathered.since)
+        crew = load.crew(gathered.running, gathered.since, places)
         moments = gathered.moments if silent else None
         return cls(-1, gathered.running, [guest.vmid for guest in gathered.running], crew, moments, frozenset(gathered.lost))
 
@@ -148,7 +151,7 @@ class Broadcast:
         again = before is not None and before.on_air.generation == cluster.generation and not cluster.casts
         self.on_air: OnAir = before.on_air if before is not None and again else OnAir.of(cluster, load)
         self.values = load.values(self.on_air.crew, self.moment_s if self.on_air.moments is None else self.on_air.moments)
-        sums = load.node_sums(self.on_air.guests, self.on_air.crew, self.values, cluster.nodes)
+        sums = load.node_sums(self.on_air.crew, self.values, [node.cpus for node in cluster.nodes.values()])
         self.nodes = {
             name: node_sample(node.cpus, node.memory, busy, memory)
             for (name, node), (busy, memory) in zip(cluster.nodes.items(), sums, strict=True)
@@ -180,13 +183,17 @@ class Broadcast:
             "uptime": int(values.uptime[rows].max()),
         }
 
+    def as_it_is(self, cluster: Cluster) -> bool:
+        """Whether guests are shown exactly as they are now."""
+        return self.on_air.generation == cluster.generation
+
     def shown(self, cluster: Cluster, guest: Guest) -> Cast | Guest | None:
-        """A guest as this broadcast showed it; ``None`` when it told nothing of it."""
+        """A guest as this broadcast showed it; ``None`` when nothing is known of it."""
+        if guest.vmid in self.on_air.lost:
+            return None
         node = cluster.nodes.get(guest.node)
-        if node is not None and node.silent_since_s is not None:
-            words = None if guest.vmid in self.on_air.lost else node.last_words.get(guest.vmid)
-        else:
-            words = cluster.casts.get(guest.vmid)
-            if words is None:
-                return guest
-        return words if words is not None and words.known else None
+        words = node.last_words.get(guest.vmid) if node is not None and node.silent_since_s is not None else None
+        words = words or cluster.casts.get(guest.vmid)
+        if words is None:
+            return guest
+        return words if words.known else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pveops.sim.state.guest import Guest
-from pveops.sim.state.node import Node
 
 DAY_S = 86400.0
 
@@ -38,6 +37,10 @@ PROFILES = {
 }
 
 
+PROFILE_ROWS = {name: astuple(profile) for name, profile in PROFILES.items()}
+"""The same as plain numbers, in the order of the fields."""
+
+
 class Sample(NamedTuple):
     """Momentary values of one guest. Rates are bytes per second, counters bytes since the start, memory and disk bytes."""
 
@@ -63,14 +66,14 @@ class Curves(Protocol):
         """Values at a moment of guests that were started at ``since_s``, all in seconds since the epoch."""
         ...
 
-    def crew(self, guests: Sequence[Guest], since_s: Sequence[float]) -> Any:
-        """The guests in the form that ``crew_samples`` takes; good until one of them changes."""
+    def crew(self, guests: Sequence[Guest], since_s: Sequence[float], places: Mapping[str, int] | None = None) -> Any:
+        """The guests in the form that ``values`` takes, ``places`` numbers the nodes; good until one of them changes."""
         ...
 
     def values(self, crew: Any, moment_s: Any) -> Any:
         """The same values as those of ``samples`` as arrays; ``moment_s`` is one moment, or one per guest."""
         ...
 
-    def node_sums(self, guests: Sequence[Guest], crew: Any, values: Any, nodes: Mapping[str, Node]) -> list[tuple[float, float]]:
-        """What running guests add up to on each node: busy CPUs, and memory in bytes."""
+    def node_sums(self, crew: Any, values: Any, whole_cpus: Sequence[int]) -> list[tuple[float, float]]:
+        """What running guests add up to on each node: busy CPUs, and memory in bytes; ``whole_cpus`` are the CPUs of the nodes."""
         ...

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from pveops.sim.physics.curves import DAY_S, PROFILES, Sample
+from pveops.sim.physics.curves import DAY_S, PROFILE_ROWS, Sample
 from pveops.sim.physics.overlay import FULLEST, Floats, Indexes, Overlay
 from pveops.sim.state import noise
 from pveops.sim.state.guest import Guest
-from pveops.sim.state.node import Node
+
+Bools = npt.NDArray[np.bool_]
 
 _WEEK_S = 7 * DAY_S
 _TURN = 2 * np.pi
@@ -53,39 +55,41 @@ _ROWS = (
 _ROW = {name: index for index, name in enumerate(_ROWS)}
 
 
-def _parameters(seed: int, guest: Guest) -> list[float]:
-    """The curve of a guest; follows from seed and id, whatever else exists."""
-    raw = np.frombuffer(noise.digest(seed, "load", guest.vmid), dtype=">u2") / 65536.0
-    profile = PROFILES.get(guest.profile, PROFILES["web"])
-    spread = 0.55 + 0.9 * raw[0]
-    burst = profile.burst * (0.7 + 0.6 * raw[1])
-    cpu = min(profile.cpu * spread * guest.level, 0.93 / (1.72 + burst))
-    net = (0.4 + 1.2 * raw[2]) * guest.level
-    return [
-        0.34 * (0.4 + 0.6 * raw[3]),
-        -_AFTERNOON + 0.9 * (raw[4] - 0.5),
-        0.12 * raw[5],
-        _TURN * raw[6],
-        0.15,
-        2200 + 3200 * raw[7],
-        _TURN * raw[8],
-        0.11,
-        240 + 420 * raw[9],
-        _TURN * raw[10],
-        7200 + 10800 * raw[11],
-        420 + 900 * raw[12],
-        burst,
-        float(guest.vmid % 1_000_003),
-        cpu,
-        min(profile.memory * (0.75 + 0.5 * raw[13]), 0.9),
-        0.04 + 0.05 * raw[14],
-        profile.net_in * net,
-        profile.net_out * net,
-        profile.disk_read * net,
-        profile.disk_write * net,
-        0.18 + 0.5 * raw[15],
-        0.0012 * raw[16],
-    ]
+def _parameters(seed: int, guests: Sequence[Guest]) -> Floats:
+    """The curves of some guests, one column each; a column follows from seed and id, whatever else exists."""
+    chance = b"".join(noise.digest(seed, "load", guest.vmid) for guest in guests)
+    raw = np.frombuffer(chance, dtype=">u2").astype(np.float64).reshape(len(guests), -1).T / 65536.0
+    profiles = np.array([PROFILE_ROWS.get(guest.profile, PROFILE_ROWS["web"]) for guest in guests]).T
+    mean, height, memory, net_in, net_out, disk_read, disk_write = profiles
+    level = np.array([guest.level for guest in guests])
+    burst = height * (0.7 + 0.6 * raw[1])
+    net = (0.4 + 1.2 * raw[2]) * level
+    columns = {
+        "day": 0.34 * (0.4 + 0.6 * raw[3]),
+        "day_phase": -_AFTERNOON + 0.9 * (raw[4] - 0.5),
+        "week": 0.12 * raw[5],
+        "week_phase": _TURN * raw[6],
+        "wave1": 0.15,
+        "period1": 2200 + 3200 * raw[7],
+        "phase1": _TURN * raw[8],
+        "wave2": 0.11,
+        "period2": 240 + 420 * raw[9],
+        "phase2": _TURN * raw[10],
+        "block": 7200 + 10800 * raw[11],
+        "burst_s": 420 + 900 * raw[12],
+        "burst": burst,
+        "key": np.array([float(guest.vmid % 1_000_003) for guest in guests]),
+        "cpu": np.minimum(mean * (0.55 + 0.9 * raw[0]) * level, 0.93 / (1.72 + burst)),
+        "memory": np.minimum(memory * (0.75 + 0.5 * raw[13]), 0.9),
+        "memory_wave": 0.04 + 0.05 * raw[14],
+        "net_in": net_in * net,
+        "net_out": net_out * net,
+        "disk_read": disk_read * net,
+        "disk_write": disk_write * net,
+        "disk": 0.18 + 0.5 * raw[15],
+        "disk_growth": 0.0012 * raw[16],
+    }
+    return np.stack([np.broadcast_to(columns[name], level.shape) for name in _ROWS])
 
 
 def _hash01(block: Floats, key: Floats) -> Floats:
@@ -116,6 +120,9 @@ class Crew(NamedTuple):
     maxmem: Floats
     maxdisk: Floats
     cpus: Indexes
+    hosted: Bools
+    place: Indexes
+    """Which node, in the order of the cluster."""
 
 
 class Values(NamedTuple):
@@ -150,13 +157,19 @@ class Load:
 
     def add(self, guest: Guest) -> None:
         """Give a guest its curve."""
-        if self._free:
-            guest.index = self._free.pop()
-        else:
-            guest.index, self._count = self._count, self._count + 1
-            if self._count > self._table.shape[1]:
-                self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
-        self._table[:, guest.index] = _parameters(self._seed, guest)
+        self.add_all([guest])
+
+    def add_all(self, guests: Sequence[Guest]) -> None:
+        """Give guests their curves."""
+        for guest in guests:
+            if self._free:
+                guest.index = self._free.pop()
+            else:
+                guest.index, self._count = self._count, self._count + 1
+        while self._count > self._table.shape[1]:
+            self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
+        if guests:
+            self._table[:, [guest.index for guest in guests]] = _parameters(self._seed, guests)
 
     def remove(self, guest: Guest) -> None:
         """Take the column of a guest that is gone back."""
@@ -226,8 +239,9 @@ class Load:
         value: Floats = np.clip(row[_ROW["disk"]] + row[_ROW["disk_growth"]] * (moment_s - self.anchor_s) / DAY_S, 0.02, 0.985)
         return value
 
-    def crew(self, guests: Sequence[Guest], since_s: Sequence[float]) -> Crew:
+    def crew(self, guests: Sequence[Guest], since_s: Sequence[float], places: Mapping[str, int] | None = None) -> Crew:
         """What the curves need of running guests, each started at its ``since_s``; good until one of them changes."""
+        where = places or {}
         index = np.fromiter((guest.index for guest in guests), np.int64, len(guests))
         return Crew(
             columns=index,
@@ -237,6 +251,8 @@ class Load:
             maxmem=np.fromiter((guest.maxmem for guest in guests), np.float64, len(guests)),
             maxdisk=np.fromiter((guest.maxdisk if guest.kind == "lxc" else 0 for guest in guests), np.float64, len(guests)),
             cpus=np.fromiter((guest.cpus for guest in guests), np.int64, len(guests)),
+            hosted=np.fromiter((guest.kind == "qemu" for guest in guests), np.bool_, len(guests)),
+            place=np.fromiter((where.get(guest.node, 0) for guest in guests), np.int64, len(guests)),
         )
 
     def memory_bytes(self, index: Indexes, moment_s: Floats, since_s: Floats, maxmem: Floats | float) -> Floats:
@@ -264,15 +280,11 @@ class Load:
             np.maximum(now - crew.began_s, 0.0).astype(np.int64),
         )
 
-    def node_sums(self, guests: Sequence[Guest], crew: Crew, values: Values, nodes: Mapping[str, Node]) -> list[tuple[float, float]]:
-        """What running guests add up to on each node: busy CPUs, and memory in bytes."""
-        place = {name: number for number, name in enumerate(nodes)}
-        whole = [float(node.cpus) for node in nodes.values()]
-        where = np.fromiter((place[guest.node] for guest in guests), np.int64, len(guests))
-        cpus = np.where(crew.cpus > 0, crew.cpus, np.asarray(whole)[where])
-        hosted = np.fromiter((guest.kind == "qemu" for guest in guests), np.bool_, len(guests))
-        busy = np.bincount(where, values.cpu * cpus, len(place))
-        memory = np.bincount(where, np.where(hosted, values.memhost, values.mem), len(place))
+    def node_sums(self, crew: Crew, values: Values, whole_cpus: Sequence[int]) -> list[tuple[float, float]]:
+        """What running guests add up to on each node: busy CPUs, and memory in bytes; ``whole_cpus`` are the CPUs of the nodes."""
+        cpus = np.where(crew.cpus > 0, crew.cpus, np.asarray(whole_cpus)[crew.place])
+        busy = np.bincount(crew.place, values.cpu * cpus, len(whole_cpus))
+        memory = np.bincount(crew.place, np.where(crew.hosted, values.memhost, values.mem), len(whole_cpus))
         return list(zip(busy.tolist(), memory.tolist(), strict=True))
 
     def samples(self, guests: Sequence[Guest], moment_s: float, since_s: Sequence[float]) -> list[Sample]:

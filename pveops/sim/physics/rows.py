@@ -20,9 +20,9 @@ from pveops.sim.state.node import Cast
 _NAMES = (b"cpu", b"mem", b"memhost", b"disk", b"netin", b"netout", b"diskread", b"diskwrite", b"uptime")
 """The values that change with every broadcast, in the order of a sample."""
 
-_RUNNING = b',"status":"running",' + b",".join(b'"%b":%%b' % name for name in _NAMES) + b"}"
-_STILL = b',"status":"stopped","uptime":0,' + b",".join(b'"%b":0' % name for name in _NAMES[:-1]) + b"}"
-_UNKNOWN = b',"status":"unknown"}'
+_RUNNING = b',"status":"running",' + b",".join(b'"%b":%%b' % name for name in _NAMES) + b"},"
+_STILL = b',"status":"stopped","uptime":0,' + b",".join(b'"%b":0' % name for name in _NAMES[:-1]) + b"},"
+_UNKNOWN = b',"status":"unknown"},'
 _DIGITS = 12
 
 
@@ -49,27 +49,37 @@ class GuestPrinter:
         self._cluster = cluster
         self._cast = cast
         self._extras = extras
-        silent = any(node.silent_since_s is not None for node in cluster.nodes.values())
-        self._as_it_is = not cluster.casts and not silent
 
-    def all(self, guests: Iterable[Guest]) -> bytes:
-        """The rows of many guests, with commas between them."""
+    def everybody(self, key: object) -> bytes:
+        """The rows of all guests, with commas between them; ``key`` stands for what the extra keys depend on."""
+        cast, guests = self._cast, self._cluster.guests.values()
+        if not cast.as_it_is(self._cluster):
+            return self.some(guests)
+        kept = cast.on_air.kept
+        if key not in kept:
+            kept.clear()
+            kept[key] = self._template(list(guests), [guest.head or self._keep(guest) for guest in guests])
+        return kept[key] % tuple(chain.from_iterable(_printed(cast)))
+
+    def some(self, guests: Iterable[Guest]) -> bytes:
+        """The rows of some guests, with commas between them."""
+        chosen = list(guests)
+        found = self._template(chosen, [self._head(guest) for guest in chosen])
+        position = self._cast.position
+        order = [position[guest.vmid] for guest in chosen if guest.vmid in position]
+        return found % tuple(chain.from_iterable(self._rows(order)))
+
+    def _template(self, guests: list[Guest], heads: list[bytes | None]) -> bytes:
+        """The rows with room for the values of those who run."""
+        extras, position = self._extras, self._cast.position
         parts: list[bytes] = []
-        order: list[int] = []
-        extras, position, plain = self._extras, self._cast.position, self._as_it_is
-        for guest in guests:
+        for guest, head in zip(guests, heads, strict=True):
             vmid = guest.vmid
-            head = (guest.head or self._keep(guest)) if plain else self._head(guest)
-            if head is None:
-                head, tail = self._bare(guest), _UNKNOWN
-            else:
-                at = position.get(vmid)
-                tail = _STILL if at is None else _RUNNING
-                if at is not None:
-                    order.append(at)
-            head = head + extras[vmid] if vmid in extras else head
-            parts.append((head.replace(b"%", b"%%") if b"%" in head else head) + tail)
-        return b",".join(parts) % tuple(chain.from_iterable(self._rows(order)))
+            parts.append(head or self._written(guest, None))
+            if vmid in extras:
+                parts.append(extras[vmid])
+            parts.append(_RUNNING if vmid in position else _STILL if head else _UNKNOWN)
+        return b"".join(parts)[:-1]
 
     def _rows(self, order: list[int]) -> Iterable[tuple[bytes, ...]]:
         rows = _printed(self._cast)
@@ -82,7 +92,7 @@ class GuestPrinter:
 
     def one(self, guest: Guest) -> dict[str, Any]:
         """The row of one guest as an object."""
-        found: dict[str, Any] = orjson.loads(self.all([guest]))
+        found: dict[str, Any] = orjson.loads(self.some([guest]))
         return found
 
     def _head(self, guest: Guest) -> bytes | None:
@@ -96,14 +106,11 @@ class GuestPrinter:
         guest.head = self._written(guest, guest)
         return guest.head
 
-    def _bare(self, guest: Guest) -> bytes:
-        return self._written(guest, None)
-
     def _written(self, guest: Guest, shown: Guest | Cast | None) -> bytes:
-        """The beginning of a row, still open at its end; without measured sizes when no broadcast has told of them."""
+        """The beginning of a row as a template, still open at its end; without measured sizes when no broadcast has told of them."""
         head: dict[str, Any] = {"id": guest.ident, "type": guest.kind, "vmid": guest.vmid, "node": guest.node}
         head |= {key: value for key, value in (("tags", guest.tags), ("lock", guest.lock)) if value}
         if shown is not None:
             maxcpu = shown.cpus or self._cluster.nodes[guest.node].cpus
             head |= {"name": shown.name, "template": shown.template, "maxcpu": maxcpu, "maxmem": shown.maxmem, "maxdisk": shown.maxdisk}
-        return orjson.dumps(head)[:-1]
+        return orjson.dumps(head)[:-1].replace(b"%", b"%%")

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pveops.sim.physics.broadcast import node_sample
-from pveops.sim.physics.load import Floats, Load
+from pveops.sim.physics.load import Load
+from pveops.sim.physics.overlay import Floats
 from pveops.sim.physics.space import SpaceBook
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest

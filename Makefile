@@ -5,7 +5,7 @@ DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
 
 demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the tour and leaves
-	@PVEOPS_HOME="$(DEMO_HOME)" $(BIN)/pveops up --sim $(if $(HEADLESS),--headless --tour)
+	@exec env PVEOPS_HOME="$(DEMO_HOME)" $(BIN)/pveops up --sim $(if $(HEADLESS),--headless --tour)
 
 test:                  ## all tests; real processes, kernels and a browser among them
 	@.ci/setup browser

@@ -71,6 +71,7 @@ def _on_signal(running: Running) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, stop)  # the terminal was closed
 
 
 def _tell(running: Running, output: Output, *, home: str) -> None:

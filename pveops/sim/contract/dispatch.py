@@ -17,6 +17,7 @@ from pveops.sim.contract.routes import Routes
 from pveops.sim.contract.schema import VERBS, Method, load
 from pveops.sim.errors import RefusedError, bad_parameter, failed, forbidden, not_implemented
 from pveops.sim.methods.table import Call, Handler
+from pveops.sim.physics.quorum import demand_quorum
 from pveops.sim.state.identity import NOBODY, Principal
 from pveops.sim.world import World
 
@@ -91,6 +92,7 @@ class Api:
         if bound.proxied:
             parameters["node"] = self._reach(str(parameters["node"]))
         typed = bound.verify(parameters)
+        demand_quorum(self._world.cluster, request.verb, match[0])
         if bound.handler is None:
             raise not_implemented(f"{request.verb} {match[0]} is not simulated ({self.answered} of {self.total} methods are)")
         return bound.handler(Call(self._world, who, typed, match[0], bound.verify.knows))
@@ -121,6 +123,6 @@ class Api:
         node = cluster.nodes.get(name)
         if node is None:
             raise failed(f"hostname lookup '{name}' failed - failed to get address info for: {name}: Name or service not known")
-        if not node.online:
+        if not (node.online and node.reachable):
             raise RefusedError(595, "Errors during connection establishment, proxy handshake: No route to host", empty=True)
         return name

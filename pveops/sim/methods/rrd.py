@@ -31,7 +31,13 @@ def guest(call: Call) -> rrd.Rows:
     if found is None or found.created_s > call.cluster.raster_s:
         raise _missing(f"pve-vm-9.0/{call.p['vmid']}")
     rows: rrd.Rows = module.guest_rows(
-        call.world.load, found, call.node, module.SPANS[call.p["timeframe"]], call.now_s, peak=call.p.get("cf") == "MAX"
+        call.world.load,
+        found,
+        call.node,
+        module.SPANS[call.p["timeframe"]],
+        call.now_s,
+        peak=call.p.get("cf") == "MAX",
+        nodes=call.cluster.nodes.values(),
     )
     return rows
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pveops.sim.physics.curves import Curves, Sample
+from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.node import Cast, Node
@@ -24,6 +25,13 @@ OWN_CPU = 0.011
 _OWN_MEMORY = 1.7 * _GIB
 OVERHEAD = 1.04
 FULLEST_CPU = 0.995
+IOWAIT_BASE = 0.002
+IOWAIT_SHARE = 0.03
+"""Waiting for disks: a base, and a share of the CPU use."""
+
+LOAD_PER_CPU = 1.12
+OWN_NET = 9_000.0
+"""Bytes per second that a node sends and receives for itself."""
 
 
 class NodeSample(NamedTuple):
@@ -37,6 +45,11 @@ def node_sample(cpus: int, memory: int, busy_cpus: float, guest_memory: float) -
     """What the load of its guests makes of a node."""
     cpu = min(OWN_CPU + busy_cpus * OVERHEAD / max(cpus, 1), FULLEST_CPU)
     return NodeSample(cpu, int(min(_OWN_MEMORY + 0.012 * memory + guest_memory, memory * 0.985)))
+
+
+def swap_share(seed: int, node: Node) -> float:
+    """How much of its swap space a node uses."""
+    return noise.between(0.0, 0.04, seed, "swap", node.name)
 
 
 def stale(node: Node, moment_s: float) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pveops.sim.physics.broadcast import node_sample
+from pveops.sim.physics.broadcast import IOWAIT_BASE, IOWAIT_SHARE, LOAD_PER_CPU, node_sample, swap_share
 from pveops.sim.physics.curves import STILL, Curves, Sample
-from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.node import Node
@@ -47,6 +46,5 @@ def live_node(cluster: Cluster, load: Curves, node: Node, moment_s: float) -> Li
     """The values of a node; load averages are CPU use of a little earlier, as load averages are."""
     cpu, mem = _cpu_and_memory(cluster, load, node, moment_s)
     before = [_cpu_and_memory(cluster, load, node, moment_s - back_s)[0] for back_s in (30.0, 150.0, 450.0)]
-    first, second, third = (value * node.cpus * 1.12 for value in before)
-    iowait = 0.002 + 0.05 * cpu * noise.between(0.3, 1.0, cluster.seed, "iowait", node.name, int(moment_s // 60))
-    return LiveNode(cpu, iowait, mem, noise.between(0.0, 0.04, cluster.seed, "swap", node.name), (first, second, third))
+    first, second, third = (value * node.cpus * LOAD_PER_CPU for value in before)
+    return LiveNode(cpu, IOWAIT_BASE + IOWAIT_SHARE * cpu, mem, swap_share(cluster.seed, node), (first, second, third))

@@ -7,6 +7,7 @@ average over any span is exact. The same numbers come out whoever asks, in which
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ Bools = npt.NDArray[np.bool_]
 _WEEK_S = 7 * DAY_S
 _TURN = 2 * np.pi
 _MIB = 1024**2
+_MOST_GONE = 500
+"""Curves of guests that are gone; the oldest ones are given up."""
+
 _AFTERNOON = _TURN * 0.62
 """Where the day has its peak, as a fraction of a turn: early afternoon."""
 
@@ -153,6 +157,8 @@ class Load:
         self.overlay = Overlay()
         self._table: Floats = np.zeros((len(_ROWS), 64))
         self._free: list[int] = []
+        self._gone: deque[Guest] = deque()
+        self._retired: list[tuple[str, float, Floats]] = []
         self._count = 0
 
     def add(self, guest: Guest) -> None:
@@ -172,10 +178,34 @@ class Load:
             self._table[:, [guest.index for guest in guests]] = _parameters(self._seed, guests)
 
     def remove(self, guest: Guest) -> None:
-        """Take the column of a guest that is gone back."""
-        self.overlay.forget(guest.index)
-        self._free.append(guest.index)
-        guest.index = -1
+        """A guest is gone. Its curve is kept for a while: what it used is part of the past of its nodes."""
+        self._gone.append(guest)
+        if len(self._gone) > _MOST_GONE:
+            oldest = self._gone.popleft()
+            self._retire(oldest)
+            self.overlay.forget(oldest.index)
+            self._free.append(oldest.index)
+            oldest.index = -1
+
+    def _retire(self, guest: Guest) -> None:
+        """Keep only what a guest used in all."""
+        column = np.full(1, guest.index, np.int64)
+        for begin_s, end_s in guest.past_runs:
+            node = guest.node_at(begin_s)
+            area = float((self.integral(column, np.array([end_s])) - self.integral(column, np.array([begin_s])))[0])
+            used = np.array(
+                [float(self.parameter(name, column)[0]) * area for name in ("cpu", "net_in", "net_out", "disk_read", "disk_write")]
+            )
+            used[0] *= guest.cpus
+            self._retired.append((node, begin_s, used))
+
+    def retired(self, node: str, boot_s: float) -> Floats:
+        """What guests whose curves are not known any more used on a node since its start: seconds of CPUs, then bytes."""
+        total = np.zeros(5)
+        for name, begin_s, used in self._retired:
+            if name == node and begin_s >= boot_s:
+                total += used
+        return total
 
     def parameter(self, name: str, index: Indexes) -> Floats:
         """One parameter of the curves of some guests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pveops.sim.errors import failed
 from pveops.sim.physics import transfer
+from pveops.sim.physics.quorum import NO_QUORUM
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.config import apply_pending
 from pveops.sim.state.guest import Guest, Kind
@@ -62,6 +63,8 @@ def start(cluster: Cluster, kind: Kind, node: str, vmid: int, *, skip_lock: bool
         guest = cluster.guest(kind, node, vmid)
         if guest.template:
             raise failed(f"you can't start a {'vm' if kind == 'qemu' else 'CT'} if it's a template")
+        if not cluster.quorate:
+            raise failed(NO_QUORUM)
         refuse_lock(guest, skip=skip_lock, but="suspended")
         if guest.running:
             raise failed(f"{guest.noun} {vmid} already running")

@@ -210,7 +210,7 @@ async def _serve(options: ServeOptions) -> None:
         names = ["localhost", *world.cluster.nodes]
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
         files = certs.make(home.folder, names, addresses)
-        world.certificate = files.facts
+        world.certificates = dict.fromkeys(world.cluster.nodes, files.facts)
         gc.freeze()  # what exists now stays: collections need not look at thousands of guests again and again
         for node in world.cluster.nodes.values():
             node.fingerprint = files.fingerprint

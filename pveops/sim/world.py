@@ -48,8 +48,8 @@ class World:
         self.gate = Gate(self.cluster.identities, ticket_key)
         self.stopped_services: dict[str, set[str]] = {}
         """Services that somebody stopped, by node."""
-        self.certificate: dict[str, Any] = {}
-        """What the API tells about the certificate of this server."""
+        self.certificates: dict[str, dict[str, Any]] = {}
+        """What the API tells about the certificate of each node."""
         self.caches: dict[Any, Any] = {}
         """Answers kept for one broadcast, by what they belong to."""
 

@@ -39,6 +39,11 @@ _SERVICES = {
 }
 
 
+def _disks(call: Call) -> list[hardware.Disk]:
+    """Disks, and ZFS volumes that the kernel lists like disks."""
+    return [*hardware.disks(call.cluster.seed, call.node), *hardware.volumes_like_disks(call.cluster, call.node)]
+
+
 @api.reads("GET /nodes/{node}/disks/list")
 def disks(call: Call) -> list[dict[str, Any]]:
     """The physical disks."""
@@ -56,13 +61,13 @@ def disks(call: Call) -> list[dict[str, Any]]:
             "gpt": 1,
             "mounted": 0,
             "used": disk.used,
-            "health": "PASSED",
-            "wearout": disk.wearout,
+            "health": hardware.health(call.cluster.seed, call.node, disk, call.now_s),
+            "wearout": hardware.counters(call.cluster.seed, call.node, disk, call.now_s).wearout if disk.real else "N/A",
             "wwn": f"eui.{disk.serial.lower()}",
             "osdid": -1,
             "osdid-list": None,
         }
-        for disk in hardware.disks(call.cluster.seed, call.node)
+        for disk in _disks(call)
         if wanted in (None, "unused") and (wanted is None or not disk.used)
     ]
 
@@ -70,9 +75,11 @@ def disks(call: Call) -> list[dict[str, Any]]:
 @api.reads("GET /nodes/{node}/disks/smart")
 def smart(call: Call) -> dict[str, Any]:
     """The SMART values of a disk."""
-    found = next((disk for disk in hardware.disks(call.cluster.seed, call.node) if disk.path == call.p["disk"]), None)
+    found = next((disk for disk in _disks(call) if disk.path == call.p["disk"]), None)
     if found is None:
         raise failed(f"failed to get device info for '{call.p['disk']}'")
+    if not found.real:
+        raise failed(f"{found.path}: Unable to detect device type - smartctl exits with 1")
     values = hardware.smart(call.cluster.seed, call.node, found, call.now_s)
     return {"health": values["health"]} if call.p.get("healthonly") else values
 
@@ -84,7 +91,7 @@ def network(call: Call) -> list[dict[str, Any]]:
     bridges = wanted in ("bridge", "any_bridge", "any_local_bridge", "include_sdn")
     audit = call.may(f"/nodes/{call.p['node']}", "Sys.Audit")
     rows = []
-    for name, facts in hardware.interfaces(call.node).items():
+    for name, facts in hardware.interfaces(call.node, call.now_s).items():
         if wanted is not None and facts["type"] != ("bridge" if bridges else wanted):
             continue
         if audit or (facts["type"] == "bridge" and call.may_any(f"/sdn/zones/localnetwork/{name}", "SDN.Use", "SDN.Audit")):
@@ -95,7 +102,7 @@ def network(call: Call) -> list[dict[str, Any]]:
 @api.reads("GET /nodes/{node}/network/{iface}")
 def interface(call: Call) -> dict[str, Any]:
     """One network interface."""
-    found = hardware.interfaces(call.node).get(call.p["iface"])
+    found = hardware.interfaces(call.node, call.now_s).get(call.p["iface"])
     if found is None:
         raise bad_parameter("iface", "interface does not exist")
     return found
@@ -209,6 +216,10 @@ def refresh_updates(call: Call) -> str:
     def work(task: Task) -> Body:
         task.say("starting apt-get update")
         yield 3.5
+        if not hardware.resolves(call.node):
+            task.say("Err:1 http://deb.debian.org/debian trixie InRelease")
+            task.say("  Temporary failure resolving 'deb.debian.org'")
+            raise failed("command 'apt-get update' failed: exit code 100")
         task.say("Reading package lists...")
 
     return call.fork("aptupdate", "", work)
@@ -217,13 +228,13 @@ def refresh_updates(call: Call) -> str:
 @api.reads("GET /nodes/{node}/apt/versions")
 def versions(call: Call) -> list[dict[str, Any]]:
     """The versions of the packages that make up Proxmox VE."""
-    return hardware.packages(call.node.kernel)
+    return hardware.packages(call.node.kernel, call.node.new_kernel)
 
 
 @api.reads("GET /nodes/{node}/certificates/info")
 def certificates(call: Call) -> list[dict[str, Any]]:
     """The certificates of the node: the one that this server shows."""
-    facts = call.world.certificate
+    facts = call.world.certificates.get(call.node.name)
     if not facts:
         return []
     return [{"filename": "pve-ssl.pem", **facts}]
@@ -232,7 +243,13 @@ def certificates(call: Call) -> list[dict[str, Any]]:
 @api.reads("GET /nodes/{node}/dns")
 def dns(call: Call) -> dict[str, str]:
     """The resolvers."""
-    return {"search": "example.com", "dns1": "192.0.2.53"}
+    return dict(call.node.dns)
+
+
+@api.behaves("PUT /nodes/{node}/dns")
+def update_dns(call: Call) -> None:
+    """Change the resolvers; those that are not named are gone."""
+    call.node.dns = {key: str(call.p[key]) for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
 
 
 @api.reads("GET /nodes/{node}/hosts")

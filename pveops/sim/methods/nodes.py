@@ -64,4 +64,5 @@ def status(call: Call) -> dict[str, Any]:
 @api.reads("GET /nodes/{node}/time")
 def time(call: Call) -> dict[str, Any]:
     """The clock of the node. Simulated nodes live in UTC."""
-    return {"timezone": "UTC", "time": int(call.now_s), "localtime": int(call.now_s)}
+    now_s = int(call.now_s + call.node.skew_s)
+    return {"timezone": "UTC", "time": now_s, "localtime": now_s}

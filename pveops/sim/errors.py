@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 PARAMETERS_REFUSED = "Parameter verification failed."
 
 
@@ -61,3 +64,23 @@ def not_implemented(text: str) -> RefusedError:
 def modified() -> RefusedError:
     """500: the request was made for another state of a configuration file."""
     return failed("detected modified configuration - file changed by other user? Try again.")
+
+
+def died(text: str, file: str, line: int) -> RefusedError:
+    """500 where the real program names the place in its source after the words."""
+    return failed(f"{text} at /usr/share/perl5/PVE/{file} line {line}.")
+
+
+@contextmanager
+def inside(what: str) -> Iterator[None]:
+    """Refusals inside become one 500 that begins with ``what``; parameters that were wrong are told in the message only.
+
+    Raises:
+        RefusedError: 500.
+    """
+    try:
+        yield
+    except RefusedError as err:
+        code = "" if err.status == 500 else f"{err.status} "
+        details = "".join(f"\n{name}: {text}" for name, text in (err.errors or {}).items())
+        raise failed(f"{what}: {code}{err.message}{details}" if what else f"{code}{err.message}{details}") from err

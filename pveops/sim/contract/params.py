@@ -147,7 +147,7 @@ def compile_check(name: str, spec: Spec) -> Check:
     convert: Callable[[Any], Any] = {"boolean": _boolean, "integer": _integer, "number": _number}.get(kind, _string)
     rule = _check_format(name, spec["format"]) if "format" in spec else None
     pattern = _compile_pattern(spec["pattern"]) if "pattern" in spec else None
-    choices = [str(item) for item in spec.get("enum", ())]
+    choices = [str(item) for item in spec.get("enum") or ()]
     limits = _limits(spec, number=kind in ("integer", "number"))
 
     def check(value: Any) -> Any:

@@ -109,24 +109,6 @@ def permissions(call: Call) -> dict[str, dict[str, int]]:
     return {path: names for path, names in found.items() if names}
 
 
-@api.reads("GET /access/domains")
-def realms(call: Call) -> list[dict[str, Any]]:
-    """The realms, for login forms; needs no login."""
-    shown = ("comment", "type", "tfa", "default")
-    realms_by_name = call.cluster.identities.realms
-    return [{"realm": name, **{key: value for key, value in row.items() if key in shown}} for name, row in sorted(realms_by_name.items())]
-
-
-@api.reads("GET /access/domains/{realm}")
-def realm(call: Call) -> dict[str, Any]:
-    """The configuration of a realm."""
-    name = call.p["realm"]
-    found = call.cluster.identities.realms.get(name)
-    if found is None:
-        raise failed(f"domain '{name}' does not exist")
-    return dict(found)
-
-
 def _user_row(user: User) -> dict[str, Any]:
     row = {
         "userid": user.userid,

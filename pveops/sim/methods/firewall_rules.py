@@ -31,13 +31,14 @@ _FIELDS = ("type", "action", "macro", "iface", "source", "dest", "proto", "enabl
 
 
 def _rules(call: Call, *, change: bool = False) -> tuple[Firewall, list[Rule]]:
+    """The scope whose own names rules may use, and the rules; a group has no names of its own."""
     scope = scope_of(call, change=change)
     if kind_of(call) != "group":
         return scope, scope.rules
     group = scope.groups.get(call.p["group"])
     if group is None:
         raise failed(f"no such security group '{call.p['group']}'")
-    return scope, group.rules
+    return Firewall(), group.rules
 
 
 def _rows(call: Call, scope: Firewall, rules: list[Rule]) -> list[dict[str, Any]]:

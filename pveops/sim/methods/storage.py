@@ -26,12 +26,12 @@ def _state(call: Call, storage: Storage) -> dict[str, Any]:
         "content": ",".join(storage.content),
         "shared": int(storage.shared),
         "enabled": int(storage.enabled),
-        "active": int(storage.enabled),
+        "active": int(storage.enabled and not storage.down),
         "total": 0,
         "used": 0,
         "avail": 0,
     }
-    if storage.enabled:
+    if storage.enabled and not storage.down:
         space = call.world.space.storage(storage, call.p["node"], call.now_s)
         row |= {"total": space.total, "used": space.used, "avail": space.avail}
     return row

@@ -38,6 +38,8 @@ class User:
     comment: str = ""
     keys: str = ""
     tokens: dict[str, Token] = field(default_factory=dict)
+    factors: dict[str, dict[str, object]] = field(default_factory=dict)
+    """Second factors by their ids."""
 
     @property
     def realm(self) -> str:

@@ -15,6 +15,7 @@ from pveops.sim.state.identity import Identities, Principal
 
 LIFETIME_S = 2 * 3600
 _EARLY_S = 300
+_CONSOLE_S = 40
 _TICKET = re.compile(r"(PVE:(\S+?@[A-Za-z][A-Za-z0-9.\-_]+):([0-9A-F]{8}))::([A-Za-z0-9+/=]+)")
 _TOKEN = re.compile(r"PVEAPIToken[= ]\s*(\S+)")
 _COOKIE = re.compile(r"(?:^|;)\s*PVEAuthCookie=([^;]+)")
@@ -65,6 +66,19 @@ class Gate:
         if not re.fullmatch(r"[0-9A-F]{8}", stamp) or not self._in_time(stamp):
             return False
         return hmac.compare_digest(digest, self._csrf(stamp, userid))
+
+    def issue_console(self, userid: str, path: str) -> str:
+        """A ticket for a console: good for one user (or token) and one ACL path, for a short while."""
+        stamp = f"{int(self.wall_s()):08X}"
+        return f"PVEVNC:{stamp}::{self._sign(f'PVEVNC:{stamp}:{userid}:{path}')}"
+
+    def console_fits(self, ticket: str, userid: str, path: str) -> bool:
+        """Whether a console ticket is ours, for that user and path, and fresh."""
+        head, _, signature = ticket.partition("::")
+        stamp = head.partition(":")[2]
+        if not re.fullmatch(r"PVEVNC:[0-9A-F]{8}", head) or not 0 <= self.wall_s() - int(stamp, 16) <= _CONSOLE_S:
+            return False
+        return hmac.compare_digest(signature, self._sign(f"{head}:{userid}:{path}"))
 
     def _token_principal(self, text: str) -> Principal | None:
         name, _, secret = text.partition("=")

@@ -110,13 +110,13 @@ def test_one_row_is_the_same_alone_and_in_the_list(lab, vmid):
 
 
 def test_what_exists_but_is_not_simulated_says_so(lab):
-    found = lab.ask("GET", "/cluster/sdn/zones")
+    path = "/nodes/pve1/query-oci-repo-tags"
+    found = lab.ask("GET", path, reference="docker.io/library/debian")
     assert found.status == 501
-    assert found.reason == f"GET /cluster/sdn/zones is not simulated ({lab.api.answered} of 675 methods are)"
+    assert found.reason == f"GET /nodes/{{node}}/query-oci-repo-tags is not simulated ({lab.api.answered} of 675 methods are)"
     assert lab.ask("GET", "/nodes/pve1/foo").reason == "Method 'GET /nodes/pve1/foo' not implemented"
-    assert lab.ask("GET", "/cluster/sdn/zones", "noperm@pve!none").status == 501
-    assert lab.ask("GET", "/cluster/ceph/status", "noperm@pve!none").status == 403
-    assert lab.ask("GET", "/cluster/sdn/zones", nosuch="1").status == 400
+    assert lab.ask("GET", path, "noperm@pve!none", reference="docker.io/library/debian").status == 403
+    assert lab.ask("GET", path, nosuch="1").status == 400
 
 
 def test_storages_of_a_node(lab):

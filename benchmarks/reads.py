@@ -32,7 +32,9 @@ def timed(work, rounds=ROUNDS):
 def row(name, seconds, beside=None):
     median = statistics.median(seconds)
     ratio = f"{median / statistics.median(beside):6.2f}x" if beside else "       "
-    print(f"  {name:<58} {median * 1000:9.1f} ms  {ratio}  (min {min(seconds) * 1000:.1f}, max {max(seconds) * 1000:.1f}, n {len(seconds)})")
+    print(
+        f"  {name:<58} {median * 1000:9.1f} ms  {ratio}  (min {min(seconds) * 1000:.1f}, max {max(seconds) * 1000:.1f}, n {len(seconds)})"
+    )
 
 
 def main():
@@ -49,13 +51,17 @@ def main():
         floor = timed(lambda: orjson.loads(bare.get(f"{url}/api2/json/cluster/resources?type=vm", verify=ca, timeout=30).content))
         row("bare HTTPS GET and orjson (no table)", floor)
         row("ops.guests(): a DataFrame with units and completeness", timed(ops.guests), floor)
-        loop = timed(lambda: [vm for node in rival.nodes.get() for kind in ("qemu", "lxc") for vm in getattr(rival.nodes(node["node"]), kind).get()])
+        loop = timed(
+            lambda: [vm for node in rival.nodes.get() for kind in ("qemu", "lxc") for vm in getattr(rival.nodes(node["node"]), kind).get()]
+        )
         row("proxmoxer, node by node (no table)", loop, floor)
         print("From a confirmed click to the request at the cluster:")
         client = stack.client()
         waits = []
         for number in range(ROUNDS):
-            view = client.propose(ops.draft("guest.snapshot", guest="101", name=f"bench-{number}").plan, author="person", origin=ops.executors.origin)
+            view = client.propose(
+                ops.draft("guest.snapshot", guest="101", name=f"bench-{number}").plan, author="person", origin=ops.executors.origin
+            )
             sent, started = len(stack.writes()), time.perf_counter()
             client.approve(view, channel="cli")
             while len(stack.writes()) == sent:

@@ -172,7 +172,9 @@ def check_url(url: str, where: str) -> str:
         raise ConfigError(f"{where}: {url!r} has no usable port or address.", hint="Write https://host:8006.") from err
     host_fits = bool(parts.hostname and _HOST.match(parts.hostname))
     if parts.scheme != "https" or not host_fits or parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
-        raise ConfigError(f"{where}: {url!r} is no address of a Proxmox VE node.", hint="Write https://host:8006, without user, path or http.")
+        raise ConfigError(
+            f"{where}: {url!r} is no address of a Proxmox VE node.", hint="Write https://host:8006, without user, path or http."
+        )
     host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"https://{host}:{port}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import oddserver  # noqa: E402 - a fixture beside this file
+import oddserver
 
 from pveops.app.handles import status_of
 from pveops.app.ops import connect

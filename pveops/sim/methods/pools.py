@@ -110,7 +110,7 @@ def update(call: Call) -> None:
     try:
         _change_guests(call, found)
         _change_storages(call, found)
-    except BaseException:
+    except BaseException:  # whatever stops it half way: all of it, or nothing
         for one in call.cluster.pools.values():
             one.vmids, one.storages = before[one.name]
         raise

@@ -46,6 +46,7 @@ def test_message_is_reason_phrase_and_body(sim):
     assert set(answer.json()["errors"]) == {"type", "x"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
@@ -69,6 +70,7 @@ def test_other_verbs_are_not_available_even_without_credentials(sim):
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_tickets_and_csrf(sim):
     login = {"username": "operator@pve", "password": sim.info["logins"]["operator@pve"]["password"]}
     ticket = sim.data("POST", "/access/ticket", None, **login)
@@ -144,6 +146,7 @@ def test_ends_cleanly_and_leaves_nothing(fresh_sim, tmp_path):
     assert "SIMULATED" in (tmp_path / "stderr").read_text()
 
 
+@pytest.mark.slow
 def test_requests_are_logged_when_they_arrive_and_take_effect_before_the_wait(fresh_sim):
     """What fault tests rest on: the effect of a write is there although its client went away before the answer."""
     running = fresh_sim("--guests", "5", "--latency-ms", "1500")

@@ -17,11 +17,13 @@ from pveops.guard.audit import Ledger
 from pveops.guard.dispatch import InProcess
 from pveops.guard.events import RunEvent
 from pveops.guard.executor import Executor
+from pveops.guard.gate import Gate
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
+from pveops.guard.options import Options
 from pveops.guard.policy import Policy
 from pveops.guard.principals import Principals
-from pveops.guard.runner import Options, Runner
+from pveops.guard.runner import Runner
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
 from pveops.store.journal import SqlJournal, open_engine
@@ -96,12 +98,12 @@ def build(
             approval_ttl_s=config.executor.approval_ttl_s, bulk_targets=config.executor.bulk_targets, task_timeout_s=config.executor.task_timeout_s,
             one_person=config.set_up == "one-person", own_guests=config.executor.own_guests,
         )  # fmt: skip
+        gate = Gate(kill=kill, policy=policy, principals=principals, options=options)
         runner = Runner(
-            journal=journal, ledger=ledger, kill=kill, policy=policy, principals=principals, clusters=clusters, mint=mint, dispatcher=dispatcher,
-            options=options, clock=clock,
-        )  # fmt: skip
+            journal=journal, ledger=ledger, gate=gate, clusters=clusters, mint=mint, dispatcher=dispatcher, options=options, clock=clock
+        )
         executor = Executor(
-            identity=identity(home), journal=journal, ledger=ledger, kill=kill, policy=policy, runner=runner, dispatcher=dispatcher, clusters=clusters,
+            identity=identity(home), journal=journal, ledger=ledger, kill=kill, policy=policy, gate=gate, runner=runner, dispatcher=dispatcher, clusters=clusters,
             options=options, clock=clock,
         )  # fmt: skip
     except ConfigError:

@@ -14,17 +14,17 @@ from pveops.base.ids import is_id, new_id
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
 from pveops.guard.events import EventKind, RunEvent
+from pveops.guard.gate import Gate
 from pveops.guard.killswitch import KillSwitch
-from pveops.guard.policy import Circumstances, Policy
+from pveops.guard.options import Options
+from pveops.guard.policy import Policy
 from pveops.guard.ports import Cluster, Dispatcher, Journal
 from pveops.guard.preview import preview
 from pveops.guard.principals import Principal
 from pveops.guard.rights import may
-from pveops.guard.runner import Options, Runner
-from pveops.guard.targets import targets_of
-from pveops.guard.tiers import rate_plan
+from pveops.guard.runner import Runner
 from pveops.model.codec import encode
-from pveops.model.facts import Facts, fingerprint, mismatches
+from pveops.model.facts import fingerprint
 from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest
 from pveops.model.plan import Plan
 from pveops.model.proposal import Preview, Proposal, ProposalStatus, Verdict
@@ -40,7 +40,7 @@ class Executor:
     """
 
     def __init__(
-        self, *, identity: str, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, runner: Runner, dispatcher: Dispatcher,
+        self, *, identity: str, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, gate: Gate, runner: Runner, dispatcher: Dispatcher,
         clusters: Mapping[str, Cluster], options: Options, clock: Clock,
     ) -> None:  # fmt: skip
         self.identity = identity
@@ -48,6 +48,7 @@ class Executor:
         self._ledger = ledger
         self._kill = kill
         self._policy = policy
+        self._gate = gate
         self._runner = runner
         self._dispatcher = dispatcher
         self._clusters = clusters
@@ -69,13 +70,7 @@ class Executor:
         cluster = self._cluster(plan)
         facts = cluster.reader.facts((*plan.subjects, "cluster"))
         seen = preview(plan, cluster.reader, clock=self._clock, by="executor")
-        rating = rate_plan(plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
-        verdict = self._policy.plan(
-            "propose", who, targets_of(plan, facts, self._options.own_guests), plan.cluster,
-            self._circumstances(plan, rating.tier, request.author, by_requester=True, channel=channel, simulated=cluster.reader.simulated()),
-        )  # fmt: skip
-        if verdict.decision == "deny" and verdict.rule == "black-is-never-done":
-            verdict = replace(verdict, text=f"{verdict.text} Why: {rating.why}.")
+        rating, verdict = self._gate.propose(who, plan, facts, author=request.author, channel=channel, simulated=cluster.reader.simulated())
         now = self._clock.now()
         proposal = Proposal(
             id=new_id("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
@@ -143,11 +138,11 @@ class Executor:
         """
         proposal = self.get(proposal_id)
         try:
-            self._kill.check()
+            self._gate.sending(proposal.plan.cluster)
             check_approval(request.approval, proposal, who, policy_hash=self._policy.hash, now=self._clock.now())
             cluster = self._cluster(proposal.plan)
             facts = cluster.reader.facts((*proposal.plan.subjects, "cluster"))
-            self._approvable(who, proposal, facts, channel)
+            self._gate.approve(who, proposal, facts, channel=channel)
             with self._deciding:
                 fresh = self.get(proposal_id)
                 check_open(fresh, now=self._clock.now())
@@ -158,25 +153,6 @@ class Executor:
         except PveopsError as err:
             self._refused(who, proposal, err, channel)
             raise
-
-    def _approvable(self, who: Principal, proposal: Proposal, facts: Facts, channel: str) -> None:
-        rating = rate_plan(proposal.plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
-        verdict = self._policy.plan(
-            "approve", who, targets_of(proposal.plan, facts, self._options.own_guests), proposal.plan.cluster,
-            self._circumstances(
-                proposal.plan, rating.tier, proposal.author, by_requester=who.name == proposal.requester, channel=channel, simulated=proposal.simulated
-            ),
-        )  # fmt: skip
-        if verdict.decision == "deny":
-            raise Denied(f"{verdict.text} Nothing ran.", details={"rule": verdict.rule, "proposal": proposal.id})
-        misses = mismatches(proposal.plan.assumed, facts)
-        if misses:
-            said = "; ".join(miss.text for miss in misses)
-            raise Stale(
-                f"The cluster has changed since {proposal.id} was put forward: {said}. Nothing ran.",
-                hint="Check again and propose anew.",
-                details={"proposal": proposal.id, "changed": [miss.fact.key for miss in misses]},
-            )
 
     def _open_run(self, who: Principal, proposal: Proposal, request: ApproveRequest, channel: str) -> Proposal:
         run_id, now = new_id("r"), self._clock.now()
@@ -359,9 +335,3 @@ class Executor:
             known = ", ".join(sorted(self._clusters)) or "none"
             raise InputError(f"This executor writes to no cluster called {plan.cluster}.", hint=f"It knows: {known}.")
         return cluster
-
-    def _circumstances(self, plan: Plan, tier: str, author: str, *, by_requester: bool, channel: str, simulated: bool) -> Circumstances:
-        return Circumstances(
-            tool=plan.tool, tier=str(tier), targets=len(plan.subjects), author=author, by_requester=by_requester, channel=channel,
-            one_person=self._options.one_person, simulated=simulated,
-        )  # fmt: skip

@@ -14,20 +14,14 @@ from pveops.guard.audit import Ledger
 from pveops.guard.crashpoints import crash_point
 from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.follow import Follower
+from pveops.guard.gate import Gate
 from pveops.guard.grants import Mint
-from pveops.guard.killswitch import KillSwitch
 from pveops.guard.live import LiveLog
 from pveops.guard.machine import Command, decide, fresh, replay, resume
-from pveops.guard.policy import Circumstances, Policy
+from pveops.guard.options import Options
 from pveops.guard.ports import Cluster, Dispatcher, Journal
-from pveops.guard.principals import Principals
-from pveops.guard.targets import targets_of
-from pveops.guard.tiers import rate_plan
-from pveops.model.claims import check_signature
-from pveops.model.codec import decode
-from pveops.model.facts import mismatches
 from pveops.model.plan import Step
-from pveops.model.proposal import Approval, Proposal
+from pveops.model.proposal import Proposal
 from pveops.model.run import Run, RunStatus, StepState
 from pveops.observe.context import correlated
 
@@ -37,19 +31,6 @@ _IN_LEDGER: frozenset[EventKind] = frozenset(
     {"barred", "answered", "refused", "no_answer", "adopted", "not_found", "task_ended", "task_lost", "observed", "not_observed", "unreadable",
      "stop_asked", "happened", "not_happened", "closed"}
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How the executor works. Times in seconds."""
-
-    approval_ttl_s: int = 900
-    bulk_targets: int = 10
-    task_timeout_s: int = 86_400
-    lost_after_s: float = 120.0
-    look_again_s: float = 15.0
-    one_person: bool = True
-    own_guests: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,14 +53,11 @@ class Runner:
     """Advances runs. Every event is on disk before the next command is carried out."""
 
     def __init__(
-        self, *, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, principals: Principals, clusters: Mapping[str, Cluster],
-        mint: Mint, dispatcher: Dispatcher, options: Options, clock: Clock,
+        self, *, journal: Journal, ledger: Ledger, gate: Gate, clusters: Mapping[str, Cluster], mint: Mint, dispatcher: Dispatcher, options: Options, clock: Clock,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._ledger = ledger
-        self._kill = kill
-        self._policy = policy
-        self._principals = principals
+        self._gate = gate
         self._clusters = clusters
         self._mint = mint
         self._dispatcher = dispatcher
@@ -177,58 +155,10 @@ class Runner:
 
     def _check(self, work: Work, step: Step, state: StepState) -> RunEvent:
         try:
-            self.allowed(work.proposal, self.approval(work.run.id), work.cluster, step)
+            self._gate.step(work.proposal, self._journal.approval(work.run.id), work.cluster, step)
         except PveopsError as err:
             return self._event("barred", state.key, text=f"{err.message} Nothing was sent.")
         return self._event("checked", state.key)
-
-    def approval(self, run_id: str) -> Approval:
-        """The approval that a run was opened with."""
-        return decode(Approval, self._journal.approval(run_id))
-
-    def allowed(self, proposal: Proposal, approval: Approval, cluster: Cluster, step: Step) -> None:
-        """Return if this step may be sent now: switch off, plan whole, approval true, policy the same and content, state as assumed.
-
-        Raises:
-            GuardError: it may not; the message says why.
-            TransportError: the cluster cannot be looked at.
-        """
-        self._kill.check()
-        proposal.intact()
-        approver = self._principals.get(approval.claim.approver)
-        if approver is None or not approver.public_key or approval.claim.plan_digest != proposal.digest:
-            raise Denied(f"The approval of {proposal.id} is no longer good: {approval.claim.approver} is not known as a person any more.")
-        check_signature(approval, approver.public_key)
-        if self._policy.hash != approval.claim.policy_hash:
-            raise Stale(f"The policy has changed since {proposal.id} was approved.", hint="Propose it anew.")
-        rating = rate_plan(proposal.plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
-        facts = cluster.reader.facts((*proposal.plan.subjects, "cluster"))
-        verdict = self._policy.plan(
-            "execute",
-            approver,
-            targets_of(proposal.plan, facts, self._options.own_guests),
-            proposal.plan.cluster,
-            Circumstances(
-                tool=proposal.plan.tool,
-                tier=rating.tier,
-                targets=proposal.targets,
-                author=proposal.author,
-                by_requester=proposal.requester == approver.name,
-                channel="executor",
-                one_person=self._options.one_person,
-                simulated=proposal.simulated,
-            ),
-        )
-        if verdict.decision == "deny":
-            raise Denied(verdict.text, details={"rule": verdict.rule})
-        if facts.values.get("cluster.quorate") is not True:
-            raise Stale("The cluster has no quorum, or none could be read.")
-        misses = mismatches(step.assumes, facts)
-        if misses:
-            raise Stale(
-                f"The state is not the one that was approved: {'; '.join(miss.text for miss in misses)}.",
-                hint="Check again and propose anew.",
-            )
 
     def _intend(self, work: Work, step: Step, state: StepState) -> RunEvent:
         try:
@@ -252,7 +182,7 @@ class Runner:
     def _send(self, work: Work, step: Step, state: StepState) -> RunEvent:
         crash_point("before_send")
         try:
-            self._kill.check()
+            self._gate.sending(work.proposal.plan.cluster)
             sent = work.cluster.writer.send(step.call, self._mint.grant(work.run.id, state.key, step.call))
         except (GuardError, Unreachable) as err:
             return self._event("refused", state.key, text=f"{err.message} Nothing was sent.")

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from pveops.guard.policy import Target
 from pveops.model.facts import Facts
-from pveops.model.plan import FieldValue, Plan
+from pveops.model.plan import FieldValue
 
 
-def targets_of(plan: Plan, facts: Facts, own_guests: Iterable[int]) -> list[Target]:
+def targets_of(subjects: Iterable[str], facts: Facts, own_guests: Iterable[int]) -> list[Target]:
     """One target per subject. A subject that could not be read is marked as our own, so that policy lets nothing happen to it."""
     own = {f"guest/{vmid}" for vmid in own_guests}
     found = []
-    for subject in plan.subjects:
+    for subject in subjects:
         unreadable = bool(facts.why_unknown(subject, "")) or subject in facts.missing
 
         def value(name: str, subject: str = subject) -> FieldValue:

@@ -11,11 +11,13 @@ from pveops.base.secret import Secret
 from pveops.guard.audit import Ledger
 from pveops.guard.events import RunEvent
 from pveops.guard.executor import Executor
+from pveops.guard.gate import Gate
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
+from pveops.guard.options import Options
 from pveops.guard.policy import Policy, shipped
 from pveops.guard.principals import Principal, Principals, Role, save_principals, token_hash
-from pveops.guard.runner import Options, Runner
+from pveops.guard.runner import Runner
 from pveops.model.claims import claim_for, new_key, sign
 from pveops.model.messages import ApproveRequest, ProposeRequest
 from pveops.model.plan import Plan
@@ -120,12 +122,13 @@ class Guarded:
         )
         self.principals, self.dispatcher = Principals(self.root / "principals.json"), ByHand()
         clusters: dict[str, Any] = {"lab": self.cluster}
+        gate = Gate(kill=self.kill, policy=self.policy, principals=self.principals, options=self.options)
         common: dict[str, Any] = {
-            "journal": self.journal, "ledger": self.ledger, "kill": self.kill, "policy": self.policy, "clusters": clusters, "dispatcher": self.dispatcher,
+            "journal": self.journal, "ledger": self.ledger, "gate": gate, "clusters": clusters, "dispatcher": self.dispatcher,
             "options": self.options, "clock": clock,
         }  # fmt: skip
-        self.runner = Runner(**common, principals=self.principals, mint=mint)
-        self.executor = Executor(**common, identity="x-0000000000000001", runner=self.runner)
+        self.runner = Runner(**common, mint=mint)
+        self.executor = Executor(**common, kill=self.kill, policy=self.policy, identity="x-0000000000000001", runner=self.runner)
         self.dispatcher.start(self.runner.advance)
 
     def who(self, name: str) -> Principal:

@@ -24,7 +24,7 @@ from pveops.base.errors import (
     Used,
 )
 from pveops.guard.events import RunEvent
-from pveops.guard.runner import Options
+from pveops.guard.options import Options
 from pveops.model.messages import ResolveRequest
 from pveops.model.plan import Fact, WireCall
 from pveops.model.proposal import ProposalStatus, Tier

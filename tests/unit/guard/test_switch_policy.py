@@ -209,6 +209,6 @@ def test_a_guest_that_cannot_be_read_is_treated_as_our_own():
     plan = build.plan(build.step(101, "s1"), build.step(102, "s2"), build.step(103, "s3"), build.step(104, "s4"))
     known = build.facts(101, 104)
     facts = Facts(values=known.values, unknown={"guest/102": "silent"}, missing=frozenset({"guest/103"}), read_at=build.NOW)
-    seen = {target.subject: target for target in targets_of(plan, facts, own_guests=(104,))}
+    seen = {target.subject: target for target in targets_of(plan.subjects, facts, own_guests=(104,))}
     assert [seen[f"guest/{vmid}"].own for vmid in (101, 102, 103, 104)] == [False, True, True, True]
     assert seen["guest/101"].tags == ("prod",)

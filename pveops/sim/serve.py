@@ -33,7 +33,7 @@ from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
 from pveops.sim.seed.people import LOGINS, TOKENS
 from pveops.sim.server import Edge, canonical_url
-from pveops.sim.world import VERSION, World
+from pveops.sim.world import World
 
 DEFAULT_SEED = 20_261
 MOST_NODES = 100
@@ -253,7 +253,7 @@ def _tell(
         "ca": str(files.ca),
         "fingerprint": files.fingerprint,
         "nodes": list(world.cluster.nodes),
-        "version": VERSION,
+        "version": world.release.version,
         "pid": os.getpid(),
         "speed": options.speed,
         "seed": options.seed,

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pveops.sim.physics.space import SpaceBook
+from pveops.sim.release import EIGHT, NINE, Release
 from pveops.sim.seed.build import Secrets, build
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
@@ -19,10 +20,6 @@ from pveops.sim.tasks.task import Task
 if TYPE_CHECKING:
     from pveops.sim.physics.load import Load
 
-VERSION = "9.2.11+sim"
-"""A local version (PEP 440) or build metadata (semver): sorts as 9.2.11 and says what it is."""
-
-RELEASE = "9.2"
 REPOSITORY = "simulated"
 
 
@@ -35,9 +32,20 @@ class World:
         start_s: the simulated moment of the start, seconds since the epoch.
         secrets: makes passwords and token secrets from names.
         ticket_key: signs tickets.
+        release: the version of Proxmox VE that is simulated.
     """
 
-    def __init__(self, description: dict[str, Any], *, seed: int, start_s: float, secrets: Secrets, ticket_key: bytes) -> None:
+    def __init__(
+        self,
+        description: dict[str, Any],
+        *,
+        seed: int,
+        start_s: float,
+        secrets: Secrets,
+        ticket_key: bytes,
+        release: Release = NINE,
+    ) -> None:
+        self.release = release
         self.cluster: Cluster = build(description, seed=seed, start_s=start_s, secrets=secrets)
         self._start_s = start_s
         self.space = SpaceBook(self.cluster, start_s)
@@ -61,6 +69,15 @@ class World:
         curves = Load(self.cluster.seed, self._start_s)
         curves.add_all(list(self.cluster.guests.values()))
         return curves
+
+    @property
+    def old(self) -> bool:
+        """Whether this is Proxmox VE 8."""
+        return self.release is EIGHT
+
+    def busy(self, guest: Guest) -> float:
+        """CPU use of a guest right now, as a fraction."""
+        return self.load.samples([guest], self.cluster.now_s, [guest.since_s])[0].cpu if guest.running else 0.0
 
     def advance(self, until_s: float) -> None:
         """Let everything happen that is planned until that moment."""

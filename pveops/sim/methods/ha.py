@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from pveops.sim.errors import RefusedError, bad_parameter, failed
+from pveops.sim.errors import bad_parameter, failed
 from pveops.sim.methods.table import Call, Table
-from pveops.sim.physics.live import live_guest
 from pveops.sim.props import split_list
 from pveops.sim.state.cluster import HaResource
 from pveops.sim.state.digest import sha1_of
 from pveops.sim.state.guest import Guest
+from pveops.sim.state.ha_rules import blocking, companions
 from pveops.sim.tasks import ha
 
 api = Table()
 
-_GROUPS_GONE = "ha groups have been migrated to rules"
 _OPTIONS = ("comment", "failback", "max_relocate", "max_restart", "auto-rebalance")
 
 
@@ -108,7 +107,7 @@ def delete(call: Call) -> None:
 
 @api.behaves("POST /cluster/ha/resources/{sid}/migrate", "POST /cluster/ha/resources/{sid}/relocate")
 def move(call: Call) -> dict[str, Any]:
-    """Ask the manager to move a guest; the move itself is a task of the node, later."""
+    """Ask the manager to move a guest and whoever must stay with it; the moves are tasks of the node, later."""
     found = _find(call)
     guest, target = _guest(call, found.sid), str(call.p["node"])
     if target not in call.cluster.nodes:
@@ -117,12 +116,28 @@ def move(call: Call) -> dict[str, Any]:
         raise failed(f"no such resource '{found.sid}'")
     if guest.node == target:
         raise failed(f"service '{found.sid}' already on node '{target}'")
-    load, cluster = call.world.load, call.cluster
-    work = ha.request_migration(
-        call.world.engine, cluster, guest.kind, guest.vmid, target, lambda one: live_guest(load, one, cluster.now_s).cpu
-    )
-    call.world.fork(guest.node, "hamigrate", str(guest.vmid), call.who, work)
-    return {"sid": found.sid, "requested-node": target}
+    cluster = call.cluster
+    answer: dict[str, Any] = {"sid": found.sid, "requested-node": target}
+    barred = blocking(cluster, found.sid, target)
+    if barred:
+        return answer | {"blocking-resources": [{"sid": sid, "cause": cause} for sid, cause in barred]}
+    together = companions(cluster, found.sid, "positive")
+    for sid in (found.sid, *together):
+        ha.send_to(call.world.engine, cluster, sid, target, call.world.busy)
+    return answer | ({"comigrated-resources": together} if together else {})
+
+
+@api.behaves("POST /cluster/ha/status/disarm-ha")
+def disarm(call: Call) -> None:
+    """Let go of the watchdogs of all nodes: nothing is fenced, restarted or moved until it is armed again."""
+    call.cluster.ha_disarmed = str(call.p["resource-mode"])
+
+
+@api.behaves("POST /cluster/ha/status/arm-ha")
+def arm(call: Call) -> None:
+    """Take charge again: what rules want elsewhere is moved now."""
+    call.cluster.ha_disarmed = ""
+    ha.settle(call.world.engine, call.cluster, list(call.cluster.ha), call.world.busy)
 
 
 def _stamp(call: Call) -> str:
@@ -170,8 +185,8 @@ def current(call: Call) -> list[dict[str, Any]]:
         rows.append(
             {"id": "master", "type": "master", "node": local, "status": f"{local} (active, {_stamp(call)})", "timestamp": int(call.now_s)}
         )
-    armed = "armed" if cluster.ha and len(cluster.nodes) > 1 else "standby"
-    text = "armed" if armed == "armed" else "standby (CRM watchdog standby)"
+    armed = "disarmed" if cluster.ha_disarmed else "armed" if cluster.ha and len(cluster.nodes) > 1 else "standby"
+    text = "standby (CRM watchdog standby)" if armed == "standby" else armed
     rows.append({"id": "fencing", "type": "fencing", "node": local, "status": text, "armed-state": armed})
     if len(cluster.nodes) > 1:
         busy = {guest.node for sid in cluster.ha if (guest := _guest(call, sid)) is not None}
@@ -198,37 +213,3 @@ def manager_status(call: Call) -> dict[str, Any]:
     }
     status = {"master_node": cluster.local_node, "node_status": nodes, "service_status": services, "timestamp": int(call.now_s)}
     return {"manager_status": status, "quorum": quorum}
-
-
-def _gone(verb: str) -> RefusedError:
-    return failed(f"cannot {verb}: {_GROUPS_GONE}")
-
-
-@api.reads("GET /cluster/ha/groups")
-def groups(call: Call) -> None:
-    """Groups do not exist any more in Proxmox VE 9."""
-    raise _gone("index groups")
-
-
-@api.reads("GET /cluster/ha/groups/{group}")
-def group(call: Call) -> None:
-    """As above."""
-    raise _gone("read group")
-
-
-@api.behaves("POST /cluster/ha/groups")
-def create_group(call: Call) -> None:
-    """As above."""
-    raise _gone("create group")
-
-
-@api.behaves("PUT /cluster/ha/groups/{group}")
-def update_group(call: Call) -> None:
-    """As above."""
-    raise _gone("update group")
-
-
-@api.behaves("DELETE /cluster/ha/groups/{group}")
-def delete_group(call: Call) -> None:
-    """As above."""
-    raise _gone("delete group")

@@ -7,7 +7,7 @@ from typing import Any
 from pveops.sim.methods.cluster_views import broadcast, node_row
 from pveops.sim.methods.table import Call, Table
 from pveops.sim.physics.live import live_node
-from pveops.sim.world import REPOSITORY, VERSION
+from pveops.sim.world import REPOSITORY
 
 api = Table()
 
@@ -57,7 +57,7 @@ def status(call: Call) -> dict[str, Any]:
         "kversion": kernel,
         "current-kernel": {"sysname": "Linux", "release": node.kernel, "version": kernel.split(" ", 2)[2], "machine": "x86_64"},
         "boot-info": {"mode": "efi", "secureboot": 0},
-        "pveversion": f"pve-manager/{VERSION}/{REPOSITORY}",
+        "pveversion": f"pve-manager/{call.world.release.version}/{REPOSITORY}",
     }
 
 

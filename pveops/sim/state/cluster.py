@@ -105,6 +105,8 @@ class Cluster:
         self.backup_jobs: dict[str, BackupJob] = {}
         self.replication: dict[str, dict[str, Any]] = {}
         self.ha: dict[str, HaResource] = {}
+        self.ha_disarmed = ""
+        """What happens to managed guests while high availability is switched off (``freeze``, ``ignore``); empty when it is not."""
         self.options: dict[str, Any] = {}
         self.configs = Configs()
         """Firewall, SDN and the other files of the cluster."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest, Kind
+from pveops.sim.state.ha_rules import place_for
 from pveops.sim.state.identity import ROOT, Principal
 from pveops.sim.tasks import migrate, power
 from pveops.sim.tasks.engine import Body, Engine, Work
@@ -71,19 +72,37 @@ def request_migration(engine: Engine, cluster: Cluster, kind: Kind, vmid: int, t
     def work(task: Task) -> Body:
         task.say(f"Requesting HA migration for {'VM' if kind == 'qemu' else 'CT'} {vmid} to node {target}")
         yield _CRM_S
-        guest = cluster.guests.get(vmid)
-        if guest is None:
-            return
-        if kind == "qemu":
-            online = guest.running
-            _later(
-                engine,
-                cluster,
-                guest,
-                "qmigrate",
-                lambda node: migrate.qemu(cluster, node, vmid, target, busy, online=online, with_disks=True),
-            )
-        else:
-            _later(engine, cluster, guest, "vzmigrate", lambda node: migrate.lxc(cluster, node, vmid, target, restart=True))
+        send_to(engine, cluster, sid_of(kind, vmid), target, busy)
 
     return work
+
+
+def send_to(engine: Engine, cluster: Cluster, sid: str, target: str, busy: migrate.Busy) -> None:
+    """Let the manager move a guest."""
+    guest = cluster.guests.get(int(sid.rpartition(":")[2]))
+    if guest is None or guest.sid != sid or guest.node == target:
+        return
+    vmid = guest.vmid
+    if guest.kind == "qemu":
+        online = guest.running
+        _later(
+            engine,
+            cluster,
+            guest,
+            "qmigrate",
+            lambda node: migrate.qemu(cluster, node, vmid, target, busy, online=online, with_disks=True),
+        )
+    else:
+        _later(engine, cluster, guest, "vzmigrate", lambda node: migrate.lxc(cluster, node, vmid, target, restart=True))
+
+
+def settle(engine: Engine, cluster: Cluster, sids: Iterable[str], busy: migrate.Busy) -> None:
+    """Move guests that rules want elsewhere: each where the others are, or will be."""
+    if cluster.ha_disarmed:
+        return
+    planned: dict[str, str] = {}
+    for sid in sids:
+        target = place_for(cluster, sid, planned)
+        if target:
+            planned[sid] = target
+            send_to(engine, cluster, sid, target, busy)

@@ -23,7 +23,7 @@ from pveops.sim.serve import ServeOptions
 ROOM = Path(str(resources.files("pveops.sim")))
 MODULES = sorted(path.relative_to(ROOM).as_posix() for path in ROOM.rglob("*.py"))
 LAYERS = [
-    "errors clock calendar firewall_words privileges props",
+    "errors clock calendar firewall_words privileges props release",
     "state",
     "physics",
     "tasks",

@@ -12,6 +12,7 @@ from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Principal
 from pveops.sim.state.tickets import Gate
+from pveops.sim.tasks.chronicle import Chronicle
 from pveops.sim.tasks.engine import Engine, Work
 from pveops.sim.tasks.habits import add_history
 from pveops.sim.tasks.schedule import Schedule
@@ -51,6 +52,7 @@ class World:
         self.space = SpaceBook(self.cluster, start_s)
         self.engine = Engine(self.cluster)
         self.schedule = Schedule(self.cluster)
+        self.chronicle = Chronicle(self.cluster, self.engine, self.schedule, start_s)
         if description.get("habits"):
             add_history(self.cluster, self.engine, self.schedule.tasks_since(self.cluster.local_node, start_s - 86400))
         self.gate = Gate(self.cluster.identities, ticket_key)

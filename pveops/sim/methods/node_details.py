@@ -7,7 +7,7 @@ from typing import Any
 
 from pveops.sim.errors import bad_parameter, failed
 from pveops.sim.methods.table import Call, Rows, Table
-from pveops.sim.physics import hardware, journal
+from pveops.sim.physics import hardware
 from pveops.sim.state.digest import sha1_of
 from pveops.sim.tasks.engine import Body
 from pveops.sim.tasks.task import Task
@@ -181,7 +181,7 @@ def syslog(call: Call) -> Rows:
     """The system log of the last hours, or of the span that was asked for (two days at most)."""
     until_s = min(_moment(call, "until", call.now_s), call.now_s)
     since_s = max(_moment(call, "since", until_s - _LOG_SPAN_S), until_s - _LONGEST_LOG_S)
-    found = journal.lines(call.cluster, call.node, since_s, until_s)
+    found = call.world.chronicle.lines(call.node, since_s, until_s)
     if "service" in call.p:
         found = [line for line in found if f" {call.p['service']}[" in line]
     if not found:
@@ -196,7 +196,7 @@ def read_journal(call: Call) -> list[str]:
     """The journal: cursor, lines, cursor."""
     until_s = min(float(call.p.get("until", call.now_s)), call.now_s)
     since_s = max(float(call.p.get("since", until_s - _LOG_SPAN_S)), until_s - _LONGEST_LOG_S)
-    found = journal.lines(call.cluster, call.node, since_s, until_s)
+    found = call.world.chronicle.lines(call.node, since_s, until_s)
     last = call.p.get("lastentries")
     if last is not None:
         found = found[-last:] if last else []

@@ -1,4 +1,4 @@
-"""The system log of a node: lines that follow from seed and time, and what the cluster log says about the node."""
+"""What the programs of a node write all the time: lines that follow from seed and time. What happens is told by the journal of the cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
+from pveops.sim.state.journal import INFO, Event
 from pveops.sim.state.node import Node
 
 SLOT_S = 30
@@ -25,26 +26,22 @@ _LINES = (
 )
 
 
-def _line(moment_s: float, node: str, tag: str, pid: int, text: str) -> str:
-    moment = datetime.fromtimestamp(moment_s, UTC)
-    return f"{moment:%b %d %H:%M:%S} {node} {tag}[{pid}]: {text}"
+def line(event: Event) -> str:
+    """An event as text, as the files of syslog show it."""
+    moment = datetime.fromtimestamp(event.time_s, UTC)
+    return f"{moment:%b %d %H:%M:%S} {event.node} {event.tag}[{event.pid}]: {event.message}"
 
 
-def _slot(cluster: Cluster, node: Node, slot: int) -> tuple[float, str]:
+def _slot(cluster: Cluster, node: Node, slot: int) -> Event:
     raw = noise.digest(cluster.seed, "journal", node.name, slot)
     tag, text = _LINES[raw[0] % len(_LINES)]
     moment_s = slot * SLOT_S + raw[1] / 256 * SLOT_S
     filled = text.format(seconds=5 + raw[2] / 40, number=100 + raw[3] * 7, small=1 + raw[4] % 30)
-    return moment_s, _line(moment_s, node.name, tag, 800 + raw[5], filled)
+    return Event(moment_s, node.name, tag, 800 + raw[5], INFO, filled)
 
 
-def lines(cluster: Cluster, node: Node, since_s: float, until_s: float) -> list[str]:
-    """The lines of a node in (since, until], oldest first; both are seconds since the epoch."""
+def usual(cluster: Cluster, node: Node, since_s: float, until_s: float) -> list[Event]:
+    """What a node writes all the time, in (since, until]; both are seconds since the epoch."""
     slots = range(int(since_s // SLOT_S), int(until_s // SLOT_S) + 1)
-    found = [_slot(cluster, node, slot) for slot in slots]
-    found += [
-        (float(row.time_s), _line(row.time_s, node.name, row.tag, row.pid, f"<{row.user}> {row.message}"))
-        for row in cluster.log
-        if row.node == node.name
-    ]
-    return [line for moment_s, line in sorted(found) if since_s < moment_s <= until_s]
+    found = (_slot(cluster, node, slot) for slot in slots)
+    return [event for event in found if since_s < event.time_s <= until_s]

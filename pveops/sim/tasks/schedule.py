@@ -251,15 +251,20 @@ class Schedule:
     def tasks_since(self, node: str, first_s: float) -> list[Task]:
         """The scheduled tasks of a node that began after that moment (seconds since the epoch)."""
         now_s = self._cluster.now_s
-        found = [
-            self._backup_task(run)
-            for job in self._cluster.backup_jobs.values()
-            for start_s in self._occurrences(job, first_s, now_s)
-            if (run := self.runs(job, start_s).get(node)) is not None
-        ]
+        found = [self.task_of(run) for run in self.runs_since(node, first_s)]
         return [*found, *self._apt_tasks(node, first_s, now_s)]
 
-    def _backup_task(self, run: Run) -> Task:
+    def runs_since(self, node: str, first_s: float) -> list[Run]:
+        """The backups of a node that began after that moment (seconds since the epoch)."""
+        return [
+            run
+            for job in self._cluster.backup_jobs.values()
+            for start_s in self._occurrences(job, first_s, self._cluster.now_s)
+            if (run := self.runs(job, start_s).get(node)) is not None
+        ]
+
+    def task_of(self, run: Run) -> Task:
+        """The task of a backup, ended or not."""
         cluster = self._cluster
         if run.task is None:
             node = cluster.nodes[run.node]

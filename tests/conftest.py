@@ -7,6 +7,11 @@ import socket
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# a busy machine is no fault of the code: tests have their time limits elsewhere
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 for name in [key for key in os.environ if key.startswith("PVEOPS_")]:
     del os.environ[name]

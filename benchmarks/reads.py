@@ -16,7 +16,7 @@ from proxmoxer import ProxmoxAPI
 from pveops.testing.stack import Stack
 
 ROUNDS = 7
-NODES, GUESTS = 10, 1000
+NODES, GUESTS = 100, 10_000
 
 
 def timed(work, rounds=ROUNDS):

@@ -14,7 +14,7 @@ from pveops.app.handles import Draft, Executors, ProposalHandle
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
 from pveops.base.units import parse_duration_s
-from pveops.frames.columns import BACKUPS, GUESTS, NODES, SNAPSHOTS, STORAGE, TASKS
+from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.model.proposal import Origin
 from pveops.model.resources import Answer, Guest
 from pveops.settings.home import Home
@@ -82,7 +82,9 @@ class Ops:
 
     def guests(self) -> pd.DataFrame:
         """Guests: ``vmid name kind node status cpu_fraction cpus mem_fraction … tags hastate``; docs/frames.md lists all columns."""
-        return self._frame(GUESTS, self._reader.guests())
+        from pveops.frames.bulk import guests_frame  # noqa: PLC0415 - pandas is loaded when the first table is made
+
+        return self._marked(guests_frame(self._reader.guest_columns()))
 
     def storage(self) -> pd.DataFrame:
         """Storage, one row per node that sees it."""
@@ -174,7 +176,9 @@ class Ops:
     def _frame(self, table: Any, answer: Answer[Any]) -> pd.DataFrame:
         from pveops.frames.frame import to_frame  # noqa: PLC0415 - pandas is loaded when the first table is made
 
-        frame = to_frame(table, answer)
+        return self._marked(to_frame(table, answer))
+
+    def _marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         frame.attrs.update(cluster=self.name, simulated=self.simulated)
         return frame
 

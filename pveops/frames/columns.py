@@ -69,7 +69,7 @@ GUESTS = Table(
         Column("vmid", "Int64", "id", lambda guest: guest.vmid),
         Column("name", "string", "name", lambda guest: guest.name),
         Column("kind", "string", "qemu (virtual machine) or lxc (container)", lambda guest: guest.kind),
-        Column("node", "string", "node it is on", lambda guest: guest.node),
+        Column("node", "string", "node it is on", lambda guest: guest.node or None),
         Column("status", "string", "running, stopped, paused, suspended or unknown", lambda guest: guest.status),
         Column("cpu_fraction", "Float64", "CPU in use, share of its own cores", lambda guest: guest.cpu_fraction),
         Column("cpus", "Int64", "cores", lambda guest: guest.cpus),

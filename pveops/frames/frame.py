@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pveops.frames.columns import Table
-    from pveops.model.resources import Answer
+    from pveops.model.resources import Answer, Columns
     from pveops.model.series import Series
 
 
@@ -22,7 +22,11 @@ def to_frame(table: Table, answer: Answer[Any]) -> pd.DataFrame:
     ``.attrs``: ``source`` (who answered what), ``read_at`` (UTC, ISO), ``complete`` (bool), ``gaps`` (list of ``what``, ``why``,
     ``needs``), ``units`` (column to meaning), ``table``.
     """
-    frame = frame_of(table, table.rows(answer.rows))
+    return finish(frame_of(table, table.rows(answer.rows)), table, answer)
+
+
+def finish(frame: pd.DataFrame, table: Table, answer: Answer[Any] | Columns) -> pd.DataFrame:
+    """The frame with source, time, completeness and units in its ``.attrs``."""
     frame.attrs.update(
         table=table.name,
         source=answer.source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -152,6 +152,21 @@ class Answer(Generic[T]):
     """
 
     rows: tuple[T, ...]
+    gaps: tuple[Gap, ...] = ()
+    read_at: datetime
+    source: str
+
+    @property
+    def partial(self) -> bool:
+        """Whether something is missing."""
+        return bool(self.gaps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Rows turned into columns, by the names and with the values of Proxmox VE; an absent value is ``None``."""
+
+    columns: Mapping[str, Sequence[Any]]
     gaps: tuple[Gap, ...] = ()
     read_at: datetime
     source: str

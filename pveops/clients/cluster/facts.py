@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pveops.base.errors import NotFound, PveopsError
-from pveops.clients.cluster.parse import flag, whole, words
 from pveops.model.facts import Facts
 from pveops.model.refs import GuestRef
+from pveops.model.values import flag, whole, words
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
@@ -11,38 +10,10 @@ from pveops.base.clock import from_epoch_s
 from pveops.base.errors import InputError
 from pveops.model.resources import Backup, Guest, GuestStatus, Node, NodeStatus, Snapshot, Storage
 from pveops.model.tasks import Outcome, Task, Upid
+from pveops.model.values import flag, fraction, whole, words
 
 Row = Mapping[str, Any]
 _VOLID_VMID = re.compile(r"vzdump-(?P<kind>qemu|lxc)-(?P<vmid>\d+)-|/(?P<pbs>vm|ct)/(?P<pbsid>\d+)/")
-
-
-def whole(value: Any) -> int | None:
-    """A whole number from what may be a number, digits in a text, or nothing."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        return int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def fraction(value: Any) -> float | None:
-    """A float, or none."""
-    try:
-        number = None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if number is not None and math.isfinite(number) else None
-
-
-def flag(value: Any) -> bool:
-    """Proxmox VE's booleans: 1, "1" and true."""
-    return value in (1, "1", True)
-
-
-def words(value: Any) -> tuple[str, ...]:
-    """Parts of a list that is written with ``;`` or ``,`` or blanks, sorted."""
-    return tuple(sorted(part for part in re.split(r"[;,\s]+", str(value or "")) if part))
 
 
 def node(row: Row) -> Node:

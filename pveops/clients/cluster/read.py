@@ -9,13 +9,14 @@ from typing import Any, Literal, TypeVar
 
 from pveops.base.clock import Clock, SystemClock, from_epoch_s
 from pveops.base.errors import ApiError, Forbidden, InputError, PveopsError
-from pveops.clients.cluster import parse
+from pveops.clients.cluster import bulk, parse
 from pveops.clients.cluster.privileges import Privileges
 from pveops.clients.cluster.wire import Reply, Wire
 from pveops.model.refs import GuestRef, NodeRef, StorageRef, check_node, check_storage
-from pveops.model.resources import Answer, Backup, ClusterStatus, Gap, Guest, Node, Snapshot, Storage
+from pveops.model.resources import Answer, Backup, ClusterStatus, Columns, Gap, Guest, Node, Snapshot, Storage
 from pveops.model.series import Series
 from pveops.model.tasks import Outcome, Task, Upid
+from pveops.model.values import flag, fraction
 
 T = TypeVar("T")
 Timeframe = Literal["hour", "day", "week", "month", "year"]
@@ -73,8 +74,8 @@ class Reader:
         cluster = next((row for row in rows if row.get("type") == "cluster"), None)
         return ClusterStatus(
             name=cluster.get("name") if cluster else None,
-            quorate=parse.flag(cluster.get("quorate")) if cluster else True,
-            nodes=tuple(sorted((str(row.get("name")), parse.flag(row.get("online"))) for row in rows if row.get("type") == "node")),
+            quorate=flag(cluster.get("quorate")) if cluster else True,
+            nodes=tuple(sorted((str(row.get("name")), flag(row.get("online"))) for row in rows if row.get("type") == "node")),
             raw=tuple(rows),
         )
 
@@ -98,6 +99,14 @@ class Reader:
             gaps=self._guest_gaps(),
             read_at=at,
             source=source,
+        )
+
+    def guest_columns(self) -> Columns:
+        """All guests that the token may see, as raw columns: what tables of thousands of guests are made from."""
+        reply = self._wire.get("/cluster/resources", {"type": "vm"}, decode=bulk.guest_columns)
+        self._simulated = reply.simulated
+        return Columns(
+            columns=reply.data, gaps=self._guest_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/resources"
         )
 
     def storages(self) -> Answer[Storage]:
@@ -194,7 +203,7 @@ class Reader:
 
     def can_snapshot(self, ref: GuestRef) -> bool:
         """Whether the guest's storages can take a snapshot."""
-        return parse.flag(self._wire.get(f"{ref.path}/feature", {"feature": "snapshot"}).data.get("hasFeature"))
+        return flag(self._wire.get(f"{ref.path}/feature", {"feature": "snapshot"}).data.get("hasFeature"))
 
     def migrate_preconditions(self, ref: GuestRef, target: str) -> dict[str, Any]:
         """What Proxmox VE says about moving the guest to ``target``; empty for containers of versions that do not answer it."""
@@ -208,7 +217,7 @@ class Reader:
         names = sorted({key for row in rows for key in row if key != "time"})
         times = tuple(from_epoch_s(int(row["time"])) for row in rows)
         step = int((times[1] - times[0]).total_seconds()) if len(times) > 1 else 60
-        columns = {_RRD_UNITS.get(name, name): tuple(parse.fraction(row.get(name)) for row in rows) for name in names}
+        columns = {_RRD_UNITS.get(name, name): tuple(fraction(row.get(name)) for row in rows) for name in names}
         return Series(subject=subject.subject, source=f"PVE RRD {reply.endpoint} {subject.path}", step_s=step, times=times, columns=columns)
 
     def backups(self, *, storage: str | None = None) -> Answer[Backup]:

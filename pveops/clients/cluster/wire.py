@@ -11,12 +11,12 @@ import re
 import ssl
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import RemoteDisconnected
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -69,6 +69,16 @@ class Reply:
     endpoint: str
     date_s: int | None
     simulated: bool
+
+
+class Envelope(NamedTuple):
+    """What a body holds: ``data``, and ``total`` where it stands beside it."""
+
+    data: Any
+    total: int | None
+
+
+Decode = Callable[[bytes], Envelope | None]
 
 
 class _PinnedAdapter(HTTPAdapter):
@@ -146,8 +156,10 @@ class Wire:
         """How long a write may take until we call it unanswered, in seconds."""
         return self._timeouts.write_s
 
-    def get(self, path: str, params: Params | None = None) -> Reply:
+    def get(self, path: str, params: Params | None = None, *, decode: Decode | None = None) -> Reply:
         """Read. A passing failure is tried at the next endpoint, and once more at the last.
+
+        ``decode`` reads the body of a successful answer in another way than into dictionaries and lists.
 
         Raises:
             TransportError: no endpoint gave an answer; the message tells what each said.
@@ -159,7 +171,7 @@ class Wire:
         for endpoint in self._order():
             for _ in range(2):
                 try:
-                    return self._exchange(self._session(endpoint), endpoint, "GET", path, params, self._timeouts.read_s)
+                    return self._exchange(self._session(endpoint), endpoint, "GET", path, params, self._timeouts.read_s, decode)
                 except Unreachable as err:
                     self._rest(endpoint)
                     kinds.append(err)
@@ -244,7 +256,14 @@ class Wire:
         return session
 
     def _exchange(
-        self, session: requests.Session, endpoint: Endpoint, method: str, path: str, params: Params | None, timeout_s: float
+        self,
+        session: requests.Session,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        params: Params | None,
+        timeout_s: float,
+        decode: Decode | None = None,
     ) -> Reply:
         self.sent += 1
         place: dict[str, Any] = {"params": params} if method in ("GET", "DELETE") else {"data": params}
@@ -254,17 +273,16 @@ class Wire:
             )
         except (requests.exceptions.RequestException, OSError) as err:
             raise _transport_error(err, endpoint.url, timeout_s, reading=method == "GET") from err
-        body = _body(response.content)
         if response.status_code >= 400:
-            raise error_of(response.status_code, response.reason or "", body, method=method, path=path, endpoint=endpoint.url)
-        if response.status_code >= 300 or not isinstance(body, dict) or "data" not in body:
+            said = _body(response.content)
+            raise error_of(response.status_code, response.reason or "", said, method=method, path=path, endpoint=endpoint.url)
+        found = (decode or _envelope)(response.content) if response.status_code < 300 else None
+        if found is None:
             raise TransportError(
                 f"{endpoint.url} answered {method} {path} with {response.status_code} and no JSON of Proxmox VE.",
                 hint="Is this the API of a Proxmox VE node (port 8006)?",
             )
-        return Reply(
-            body["data"], body.get("total"), endpoint.url, _date_s(response.headers.get("Date")), "X-Pveops-Simulated" in response.headers
-        )
+        return Reply(found.data, found.total, endpoint.url, _date_s(response.headers.get("Date")), "X-Pveops-Simulated" in response.headers)
 
     def _all_failed(self, said: list[str], kinds: list[PveopsError]) -> TransportError:
         unique = list(dict.fromkeys(said))
@@ -285,6 +303,11 @@ def _body(content: bytes) -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
+
+
+def _envelope(content: bytes) -> Envelope | None:
+    body = _body(content)
+    return Envelope(body["data"], body.get("total")) if isinstance(body, dict) and "data" in body else None
 
 
 def _date_s(text: str | None) -> int | None:

@@ -14,7 +14,9 @@ from pveops.sim.state.identity import Principal
 from pveops.sim.state.tickets import Gate
 from pveops.sim.tasks.chronicle import Chronicle
 from pveops.sim.tasks.engine import Engine, Work
+from pveops.sim.tasks.fencing import Fencing
 from pveops.sim.tasks.habits import add_history
+from pveops.sim.tasks.node_life import Room
 from pveops.sim.tasks.schedule import Schedule
 from pveops.sim.tasks.task import Task
 
@@ -50,9 +52,12 @@ class World:
         self.cluster: Cluster = build(description, seed=seed, start_s=start_s, secrets=secrets)
         self._start_s = start_s
         self.space = SpaceBook(self.cluster, start_s)
+        self.cluster.free_bytes = lambda storage, node: self.space.storage(storage, node, self.cluster.now_s).avail
         self.engine = Engine(self.cluster)
         self.schedule = Schedule(self.cluster)
         self.chronicle = Chronicle(self.cluster, self.engine, self.schedule, start_s)
+        self.room = Room(self.cluster, self.engine, self.schedule)
+        self.fencing = Fencing(self.room)
         if description.get("habits"):
             add_history(self.cluster, self.engine, self.schedule.tasks_since(self.cluster.local_node, start_s - 86400))
         self.gate = Gate(self.cluster.identities, ticket_key)

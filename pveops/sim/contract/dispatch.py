@@ -68,7 +68,7 @@ class Api:
         if found is None and key in self._schema.methods:
             method = self._schema.methods[key]
             entry = self._entries.get(key)
-            proxied = "{node}" in key[1] and not (entry and entry.index)
+            proxied = "{node}" in key[1] and not (entry and (entry.index or entry.remote))
             found = self._bound[key] = _Bound(method, entry.handler if entry else None, proxied=proxied)
         return found
 

@@ -150,6 +150,8 @@ def _service_row(call: Call, found: HaResource) -> dict[str, Any]:
     state = found.state
     if state != "ignored" and len(call.cluster.nodes) == 1:
         state = "queued"
+    elif found.phase:
+        state = found.phase
     elif state == "started" and guest is not None and not guest.running:
         state = "request_start"
     elif state == "stopped" and guest is not None and guest.running:
@@ -207,7 +209,7 @@ def manager_status(call: Call) -> dict[str, Any]:
         return {"manager_status": {"node_status": {}}, "quorum": quorum}
     nodes = {name: "online" if node.online else "unknown" for name, node in cluster.nodes.items()}
     services = {
-        sid: {"node": guest.node, "state": found.state, "running": int(guest.running)}
+        sid: {"node": guest.node, "state": found.phase or found.state, "running": int(guest.running)}
         for sid, found in cluster.ha.items()
         if (guest := _guest(call, sid))
     }

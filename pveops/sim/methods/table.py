@@ -95,11 +95,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A handler and the class of its method. An index only lists what lies below: it asks nothing of a node."""
+    """A handler and the class of its method. An index only lists what lies below: it asks nothing of a node; ``remote`` is what others do for one."""
 
     kind: MethodClass
     handler: Handler
     index: bool = False
+    remote: bool = False
 
 
 class Table:
@@ -108,11 +109,11 @@ class Table:
     def __init__(self) -> None:
         self.entries: dict[tuple[str, str], Entry] = {}
 
-    def _register(self, kind: MethodClass, methods: tuple[str, ...]) -> Callable[[Handler], Handler]:
+    def _register(self, kind: MethodClass, methods: tuple[str, ...], *, remote: bool = False) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             for method in methods:
                 verb, _, path = method.partition(" ")
-                self.entries[verb, path] = Entry(kind, handler)
+                self.entries[verb, path] = Entry(kind, handler, remote=remote)
             return handler
 
         return register
@@ -121,9 +122,9 @@ class Table:
         """Register a handler that answers from state; each method is written ``GET /path/{variable}``."""
         return self._register("reads", methods)
 
-    def behaves(self, *methods: str) -> Callable[[Handler], Handler]:
-        """Register a handler that changes state."""
-        return self._register("behaves", methods)
+    def behaves(self, *methods: str, remote: bool = False) -> Callable[[Handler], Handler]:
+        """Register a handler that changes state; ``remote`` when the node of the path need not answer."""
+        return self._register("behaves", methods, remote=remote)
 
 
 def drop_empty(row: dict[str, Any]) -> dict[str, Any]:

@@ -187,6 +187,7 @@ def _node(seed: int, name: str, number: int, guests: list[dict[str, Any]]) -> di
         "memory": next((gib for gib in _MEMORY_STEPS_GIB if gib >= memory_gib * 1.45), _MEMORY_STEPS_GIB[-1]) * _GIB,
         "root_used": int(noise.between(9, 24, seed, "root", name) * _GIB),
         "uptime_s": int(noise.between(12, 120, seed, "boot", name) * _DAY_S),
+        "options": {"wakeonlan": noise.mac_text(seed, "wake", name)},
     }
 
 

@@ -71,7 +71,7 @@ class HaResource:
     state: str = "started"
     options: dict[str, Any] = field(default_factory=dict)
     phase: str = ""
-    """What the manager does with it while its node is lost: ``fence``, ``recovery``, ``error``; empty otherwise."""
+    """What the manager does with it while its node is lost: ``freeze``, ``fence``, ``recovery``, ``error``; empty otherwise."""
 
 
 class LogRow(NamedTuple):
@@ -113,6 +113,8 @@ class Cluster:
         self.log: deque[LogRow] = deque(maxlen=_LOG_ROWS)
         self.journal = Journal()
         self.ills = Ills()
+        self.free_bytes: Callable[[Storage, str], int] = lambda storage, _: storage.total
+        """How much room there is on a storage as a node sees it."""
         self.watchers: list[Callable[[], None]] = []
         """Called after each thing that happens by plan."""
         self.asked = ""

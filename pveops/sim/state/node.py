@@ -46,6 +46,12 @@ class Node:
     online: bool = True
     """A member of the cluster, as the others see it."""
     powered: bool = True
+    booting: bool = False
+    """Power is on, and the system is not up yet."""
+    restarting: bool = False
+    """Somebody asked for a restart in order: high availability waits for it."""
+    unplugged: bool = False
+    """Whether its network cables lead nowhere."""
     reachable: bool = True
     """Whether anything gets to it over the network: other nodes, clients."""
     silent_since_s: float | None = None
@@ -54,6 +60,8 @@ class Node:
     """What that broadcast said about its guests."""
     gaps: list[Spell] = field(default_factory=list)
     """When it told nothing: there are no round-robin data of these times."""
+    downs: list[Spell] = field(default_factory=list)
+    """When it had no power."""
     skew_s: float = 0.0
     """How much its clock is ahead."""
     dns: dict[str, str] = field(default_factory=lambda: {"search": "example.com", "dns1": "192.0.2.53"})

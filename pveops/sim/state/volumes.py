@@ -23,6 +23,8 @@ def usable_storage(cluster: Cluster, name: str, node: str) -> Storage:
         raise failed(f"storage '{name}' is disabled")
     if not storage.on_node(node):
         raise failed(f"storage '{name}' is not available on node '{node}'")
+    if storage.down:
+        raise failed(f"storage '{name}' is not online")
     return storage
 
 

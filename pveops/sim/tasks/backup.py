@@ -34,12 +34,24 @@ class BackupWish:
 
 def _read_disks(cluster: Cluster, guest: Guest, storage: Storage, task: Task) -> Body:
     used = used_bytes(cluster, guest)
+    bad = cluster.ills.bad_backup(guest.vmid, storage.name, cluster.now_s)
+    if bad is not None and not bad.warnings:
+        yield _STEP_S
+        task.say(f"ERROR: {bad.text}")
+        raise failed(bad.text)
+    if cluster.free_bytes(storage, guest.node) < transfer.backup_size(used, cluster.seed, guest.vmid) and storage.kind != "pbs":
+        yield _STEP_S
+        raise failed("vma_queue_write: write error - Broken pipe (No space left on device)")
+    for number in range(bad.warnings if bad is not None else 0):
+        task.warn(f"{bad.text if bad else ''} ({number + 1})")
     seconds = transfer.backup_seconds(used, incremental=storage.kind == "pbs")
     done_s = 0.0
     while done_s < seconds:
         step_s = min(_STEP_S, seconds - done_s)
         yield step_s
         done_s += step_s
+        while storage.hangs:
+            yield _STEP_S
         share = done_s / seconds
         task.say(f"INFO: {share * 100:3.0f}% ({transfer.human(used * share)} of {transfer.human(used)}) in {done_s:.0f}s")
 
@@ -78,6 +90,10 @@ def vzdump(cluster: Cluster, node: str, wish: BackupWish) -> Work:
 
     def work(task: Task) -> Body:
         task.say(f"INFO: starting new backup job: vzdump {wish.command}")
+        bad = cluster.ills.bad_backup(0, wish.storage, cluster.now_s)
+        if bad is not None and bad.bare:
+            yield _REMOVE_S
+            raise failed(bad.bare)
         try:
             storage = usable_storage(cluster, wish.storage, node)
         except RefusedError as err:

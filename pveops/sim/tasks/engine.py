@@ -34,17 +34,24 @@ class Engine:
         self._cluster = cluster
         self._tasks: dict[str, dict[str, Task]] = {}
         self._bodies: dict[str, Body] = {}
+        self._left: list[Body] = []
+        """Work of tasks that died: nothing of it is put in order, so nothing of it may be closed."""
 
     def spawn(self, node: str, kind: str, about: str, who: Principal, work: Work) -> Task:
         """Start a task; its first step happens a moment later."""
         cluster = self._cluster
         where = cluster.nodes[node]
         now_s = cluster.now_s
-        task = Task(node, where.take_pid(), jiffies(where.boot_s, now_s), now_s, kind, about, who.name)
+        shown_s = now_s + where.skew_s
+        task = Task(node, where.take_pid(), jiffies(where.boot_s, now_s), shown_s, kind, about, who.name)
         self.add(task)
         self._bodies[task.upid] = work(task)
         cluster.note(node, who.name, f"starting task {task.upid}")
         cluster.agenda.add(now_s + FORK_S, lambda: self._step(task))
+        dying = cluster.ills.dying_task(node, kind, now_s)
+        if dying is not None:
+            dying.left -= 1
+            cluster.agenda.add(now_s + dying.after_s, lambda: self.die(task))
         return task
 
     def add(self, task: Task) -> None:
@@ -70,7 +77,7 @@ class Engine:
 
     def _finish(self, task: Task, status: str) -> None:
         self._bodies.pop(task.upid, None)
-        task.end_s = self._cluster.now_s
+        task.end_s = self._cluster.now_s + self._cluster.nodes[task.node].skew_s
         task.status = status
         last = f"TASK {status}" if status == "OK" or status.startswith("WARNINGS: ") else f"TASK ERROR: {status}"
         task.say(last)
@@ -89,6 +96,21 @@ class Engine:
             task.say(err.reason)
         body.close()
         self._finish(task, "interrupted by signal")
+
+    def die(self, task: Task) -> None:
+        """The process of a running task is gone: no last line, no order, locks stay where they are."""
+        body = self._bodies.pop(task.upid, None)
+        if body is None:
+            return
+        self._left.append(body)
+        task.end_s = self._cluster.now_s + self._cluster.nodes[task.node].skew_s
+        task.status = "unexpected status"
+        self._cluster.note(task.node, task.user, f"end task {task.upid} unexpected status")
+
+    def die_on(self, node: str) -> None:
+        """All running tasks of a node die with it."""
+        for task in self.on(node):
+            self.die(task)
 
     def find(self, node: str, upid: str) -> Task | None:
         """The task of that id."""

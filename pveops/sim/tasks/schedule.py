@@ -46,11 +46,18 @@ class Run:
     ends: list[float] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     warned: bool = False
+    warnings: int = 1
+    bare: str = ""
+    """What the task ended with before it came to any guest."""
+    cut_s: float | None = None
+    """When its node lost power in the middle of it."""
     task: Task | None = None
 
     @property
     def end_s(self) -> float:
         """When the last guest is done."""
+        if self.cut_s is not None:
+            return self.cut_s
         return self.ends[-1] + 1.0 if self.ends else self.start_s + 1.0
 
     def span(self, vmid: int) -> tuple[float, float] | None:
@@ -66,7 +73,16 @@ class Run:
     @property
     def status(self) -> str:
         """How the task ends."""
-        return "job errors" if self.failures else "WARNINGS: 1" if self.warned else "OK"
+        if self.cut_s is not None:
+            return "unexpected status"
+        return self.bare or ("job errors" if self.failures else f"WARNINGS: {self.warnings}" if self.warned else "OK")
+
+    def cut(self, moment_s: float) -> None:
+        """The node loses power: what is not done by then never is."""
+        done = bisect_right(self.ends, moment_s)
+        self.cut_s = moment_s
+        self.failures = {vmid: text for vmid, text in self.failures.items() if vmid in self.vmids[:done]}
+        del self.vmids[done:], self.begins[done:], self.ends[done:]
 
 
 def used_share(cluster: Cluster, guest: Guest) -> float:
@@ -140,6 +156,12 @@ class Schedule:
         now_s = self._cluster.now_s
         self._runs = {key: runs for key, runs in self._runs.items() if key[1] < now_s}
 
+    def reconsider(self) -> None:
+        """Call when something goes wrong, or does not any more: runs that are under way go on otherwise."""
+        now_s = self._cluster.now_s
+        self.jobs_changed()
+        self._runs = {key: runs for key, runs in self._runs.items() if all(run.end_s < now_s for run in runs.values())}
+
     def _occurrences(self, job: BackupJob, after_s: float, until_s: float) -> Iterator[float]:
         """When a job ran, or will run."""
         versions = [*job.versions]
@@ -170,21 +192,38 @@ class Schedule:
             if guest.created_s > start_s:
                 continue
             node = guest.node_at(start_s)
-            if options.get("node") and options["node"] != node:
+            if (options.get("node") and options["node"] != node) or any(down.at(start_s) for down in cluster.nodes[node].downs):
                 continue
             run = found.get(node)
             if run is None:
-                run = found[node] = Run(job.name, options, node, start_s)
-                run.warned = noise.unit(cluster.seed, "warned", node, int(start_s)) < _WARNING
-            self._append(run, guest, likely, incremental=incremental)
+                run = found[node] = self._begin(job.name, options, node, start_s)
+            if not run.bare:
+                self._append(run, guest, likely, incremental=incremental)
+        for run in found.values():
+            for down in cluster.nodes[run.node].downs:
+                if run.start_s <= down.since_s < run.end_s:
+                    run.cut(down.since_s)
         return found
+
+    def _begin(self, job: str, options: dict[str, Any], node: str, start_s: float) -> Run:
+        run = Run(job, options, node, start_s)
+        run.warned = noise.unit(self._cluster.seed, "warned", node, int(start_s)) < _WARNING
+        bad = self._cluster.ills.bad_backup(0, str(options.get("storage", "local")), start_s)
+        run.bare = bad.bare if bad is not None else ""
+        return run
 
     def _append(self, run: Run, guest: Guest, likely: float, *, incremental: bool) -> None:
         seed = self._cluster.seed
         chance = noise.unit(seed, "backup", guest.vmid, int(run.start_s))
         begin_s = run.ends[-1] + 0.5 if run.ends else run.start_s + 1.0
         seconds = transfer.backup_seconds(self._used(guest), incremental=incremental)
-        if chance < likely and guest.image_bytes:
+        bad = self._cluster.ills.bad_backup(guest.vmid, str(run.options.get("storage", "local")), begin_s)
+        if bad is not None and bad.warnings:
+            run.warned, run.warnings = True, bad.warnings
+        elif bad is not None:
+            run.failures[guest.vmid] = bad.text
+            seconds *= 0.4
+        elif chance < likely and guest.image_bytes:
             run.failures[guest.vmid] = _FAILURES[int(chance / likely * len(_FAILURES))].replace("VM 0 ", f"VM {guest.vmid} ")
             seconds *= 0.4
         run.vmids.append(guest.vmid)
@@ -375,6 +414,9 @@ def backup_log(cluster: Cluster, run: Run) -> Iterator[str]:
     storage = cluster.storages.get(str(options.get("storage", "local")))
     command = " ".join(f"--{key} {value}" for key, value in sorted(options.items()) if key not in ("schedule", "enabled", "comment"))
     yield f"INFO: starting new backup job: vzdump {command}"
+    if run.bare:
+        yield f"TASK ERROR: {run.bare}"
+        return
     for vmid, begin_s, end_s in zip(run.vmids, run.begins, run.ends, strict=True):
         guest = cluster.past_guest(vmid)
         if guest is None or begin_s > cluster.now_s:
@@ -387,7 +429,7 @@ def backup_log(cluster: Cluster, run: Run) -> Iterator[str]:
             yield f"ERROR: Backup of VM {vmid} failed - {run.failures[vmid]}"
         else:
             yield from guest_done_log(guest, used_bytes(cluster, guest), begin_s, end_s)
-    if run.end_s > cluster.now_s:
+    if run.end_s > cluster.now_s or run.cut_s is not None:
         return
     if run.warned:
         yield "WARN: prune older backups: could not remove one snapshot - it is in use"

@@ -7,6 +7,7 @@ from collections import Counter
 from pveops.sim.errors import failed
 from pveops.sim.state.cluster import Cluster, HaResource
 from pveops.sim.state.guest import Guest
+from pveops.sim.state.ha_rules import preferred_nodes
 from pveops.sim.state.identity import ROOT, Principal
 from pveops.sim.state.journal import ERROR, NOTICE, WARNING
 from pveops.sim.state.node import Node
@@ -65,7 +66,7 @@ class Fencing:
             elif not gone and name in self._lost:
                 del self._lost[name]
                 self._node_back(node)
-        if not cluster.quorate:
+        if not cluster.quorate and not cluster.ha_disarmed:
             self._arm_watchdogs()
 
     def _log(self, message: str, severity: int = NOTICE) -> None:
@@ -74,7 +75,7 @@ class Fencing:
 
     def _node_lost(self, node: Node) -> None:
         cluster, lost_s = self._room.cluster, self._room.cluster.now_s
-        if not managed_on(cluster, node.name):
+        if not managed_on(cluster, node.name) or cluster.ha_disarmed:
             return
         if node.restarting:
             for resource, _ in managed_on(cluster, node.name):
@@ -124,7 +125,7 @@ class Fencing:
     def _recover(self, resource: HaResource, guest: Guest, dead: Node) -> None:
         cluster = self._room.cluster
         self._phase(resource, "recovery")
-        target = self._choose(guest)
+        target = self._choose(resource, guest)
         if target is None:
             self._log(f"recovering service '{resource.sid}' from fenced node '{dead.name}' failed, no recovery node found", ERROR)
             return
@@ -132,11 +133,12 @@ class Fencing:
         node_life.recover_elsewhere(self._room, guest, target)
         cluster.agenda.add(cluster.now_s + START_S, lambda: self._start(resource, guest))
 
-    def _choose(self, guest: Guest) -> Node | None:
-        """The member with the fewest managed guests."""
+    def _choose(self, resource: HaResource, guest: Guest) -> Node | None:
+        """Of the members that the rules like best, the one with the fewest managed guests."""
         cluster = self._room.cluster
         busy = Counter(guest.node for name in cluster.nodes for _, guest in managed_on(cluster, name))
-        fit = [node for node in cluster.nodes.values() if node.online and node.powered and node.name != guest.node]
+        liked, _ = preferred_nodes(cluster, resource.sid)
+        fit = [cluster.nodes[name] for name in liked if cluster.nodes[name].powered and name != guest.node]
         return min(fit, key=lambda node: (busy[node.name], node.index), default=None)
 
     def _start(self, resource: HaResource, guest: Guest) -> None:

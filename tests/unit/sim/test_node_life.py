@@ -180,3 +180,21 @@ def test_power_that_comes_and_goes_leaves_one_boot(lab):
     assert shown(lab, "pve2") == "offline", "the first boot must not bring it back"
     lab.wait(60)
     assert shown(lab, "pve2") == "online"
+
+
+def test_a_rule_says_where_a_lost_guest_is_started(ha_lab):
+    lab = ha_lab
+    sid = next(sid for sid in lab.cluster.ha if lab.cluster.guests[int(sid.split(":")[1])].node == "pve2")
+    lab.data("POST", "/cluster/ha/rules", rule="stay", type="node-affinity", resources=sid, nodes="pve2:2,pve3:1", strict=1)
+    crash(lab, "pve2")
+    lab.wait(120)
+    assert lab.cluster.guests[int(sid.split(":")[1])].node == "pve3"
+
+
+def test_nobody_fences_while_high_availability_is_disarmed(ha_lab):
+    lab = ha_lab
+    lab.data("POST", "/cluster/ha/status/disarm-ha", ROOT, **{"resource-mode": "freeze"})
+    where = {guest.vmid for guest in lab.cluster.guests_on("pve2")}
+    crash(lab, "pve2")
+    lab.wait(200)
+    assert {guest.vmid for guest in lab.cluster.guests_on("pve2")} == where

@@ -1,5 +1,5 @@
 # Two commands for everybody: `make demo` and `make test`. Each sets everything up by itself.
-.PHONY: demo test unit check bench setup lock wheel clean
+.PHONY: demo test unit check bench truth setup lock wheel clean
 HEADLESS ?=
 DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
@@ -23,6 +23,10 @@ check: setup           ## format, lint, types, import contracts
 
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
+
+truth: setup           ## the simulated cluster against recorded answers of the real API
+	$(BIN)/python -m tests.contract.sim.truth
+	$(BIN)/python -m pytest -q -n 0 -s tests/contract/sim/test_replay.py
 
 setup:
 	@.ci/setup

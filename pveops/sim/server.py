@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email import policy
+from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from pveops.sim.contract.dispatch import Api, Request
 from pveops.sim.control import Control
 from pveops.sim.errors import RefusedError
-from pveops.sim.methods.table import Encoded, Rows
+from pveops.sim.methods.table import Encoded, Plain, Rows
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.state.tickets import claimed_user
 from pveops.sim.world import World
@@ -28,6 +30,7 @@ _REFUSED_LOGIN_S = 3.0
 """The real daemon makes whoever fails to log in wait, in real seconds."""
 
 _FORMATS = ("json", "extjs")
+_FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,41 @@ def _read_pairs(text: str, found: dict[str, Any]) -> None:
         _add(found, name, value)
 
 
-def _read_body(verb: str, content_type: str, body: bytes, found: dict[str, Any]) -> None:
-    """Parameters of a body: form or JSON.
+_LATER = {"checksum": "checksum-algorithm"}
+"""Parts of an upload that the real daemon only understands after another one."""
+
+
+def _read_parts(content_type: str, body: bytes, found: dict[str, Any]) -> bytes | None:
+    """Fields and file of a multipart body; the content of the file.
+
+    Raises:
+        RefusedError: 400, parts in an order that is not understood.
+    """
+    document = BytesParser(policy=policy.HTTP).parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    file, names = None, []
+    for part in document.iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        names.append(name)
+        content = part.get_payload(decode=True)
+        data = content if isinstance(content, bytes) else b""
+        if part.get_filename() is None:
+            _add(found, name, data.decode("utf-8", "replace"))
+        else:
+            file = data
+            found[name] = part.get_filename()
+    if any(other in names[names.index(name) :] for name, other in _LATER.items() if name in names):
+        raise RefusedError(400, "Bad Request", empty=True)
+    return file
+
+
+def _read_body(verb: str, content_type: str, body: bytes, found: dict[str, Any]) -> bytes | None:
+    """Parameters of a body: form, JSON or parts; the content of a file among them.
 
     Raises:
         RefusedError: 500 for JSON that is none, 501 for a body where none may be, 506 for other kinds.
     """
     if not body and "json" not in content_type:
-        return
+        return None
     if verb in ("GET", "DELETE"):
         raise RefusedError(501, f"Unexpected content for method '{verb}'", empty=True)
     if "json" in content_type:
@@ -80,11 +110,14 @@ def _read_body(verb: str, content_type: str, body: bytes, found: dict[str, Any])
         found.update(values)
     elif "x-www-form-urlencoded" in content_type or not content_type:
         _read_pairs(body.decode("utf-8", "replace"), found)
+    elif "multipart/form-data" in content_type:
+        return _read_parts(content_type, body, found)
     else:
         raise RefusedError(506, "upload of this content type is not simulated", empty=True)
+    return None
 
 
-def _refusal(err: RefusedError, *, extjs: bool) -> Answer:
+def _refusal(err: RefusedError, *, extjs: bool, message: bool = True) -> Answer:
     """The answer to a request that was refused."""
     reason = _single_line(err.reason)
     delay_s = _REFUSED_LOGIN_S if err.status == 401 else 0.0
@@ -92,7 +125,7 @@ def _refusal(err: RefusedError, *, extjs: bool) -> Answer:
         plain = err.status in (500, 506) or (err.status == 501 and err.message.startswith("Unexpected"))
         body = f"{err.message}\n".encode() if plain else b""
         return Answer(err.status, reason, body, "text/plain" if body else "", delay_s)
-    body_data: dict[str, Any] = {"data": None, "message": f"{err.message}\n"}
+    body_data: dict[str, Any] = {"data": None} | ({"message": f"{err.message}\n"} if message or extjs else {})
     if err.errors is not None:
         body_data["errors"] = err.errors
     if extjs:
@@ -102,6 +135,8 @@ def _refusal(err: RefusedError, *, extjs: bool) -> Answer:
 
 
 def _success(data: Any, *, extjs: bool) -> Answer:
+    if isinstance(data, Plain):
+        return Answer(200, body=data.text.encode(), content_type="text/plain")
     document: dict[str, Any] = {"data": data}
     if isinstance(data, Rows):
         document = {"data": data.data} | ({"total": data.total} if data.total else {})
@@ -169,7 +204,7 @@ class Edge:
         )
         try:
             _read_pairs(query, params)
-            _read_body(request.method, headers.get("Content-Type", ""), body, params)
+            wanted.file = _read_body(request.method, headers.get("Content-Type", ""), body, params)
         except RefusedError as err:
             return wanted, params, err
         return wanted, params, None
@@ -186,7 +221,8 @@ class Edge:
         try:
             return _success(self._api.answer(wanted), extjs=extjs)
         except RefusedError as err:
-            return _refusal(err, extjs=extjs)
+            err.empty = err.empty or (err.status == _FORBIDDEN and path.endswith("/upload"))
+            return _refusal(err, extjs=extjs, message=self._world.release.message_in_body)
         except Exception:  # noqa: BLE001 - the one edge of the process: a bug must answer, be seen, and not end the cluster
             _LOG.exception("%s %s failed", wanted.verb, wanted.path)
             return Answer(500, "internal error of the simulated cluster", orjson.dumps({"data": None, "message": "internal error\n"}))

@@ -22,6 +22,8 @@ from pveops.sim.state.identity import NOBODY, Principal
 from pveops.sim.world import World
 
 LOCALHOST = "localhost"
+_ASKED_NODE = "check-node"
+"""A parameter that names the node which has to answer."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Request:
     cookie: str = ""
     authorization: str = ""
     csrf: str = ""
+    file: bytes | None = None
+    """The file of a multipart body."""
 
 
 class _Bound:
@@ -91,11 +95,24 @@ class Api:
         bound.permission(Asker(self._world.cluster.access, self._world.cluster.identities, who, parameters))
         if bound.proxied:
             parameters["node"] = self._reach(str(parameters["node"]))
+        elif parameters.get(_ASKED_NODE) and _ASKED_NODE in bound.method.parameters:
+            self._reach(str(parameters[_ASKED_NODE]))
         typed = bound.verify(parameters)
+        if self._world.cluster.calendar_fault:
+            self._refuse_schedules(bound.method, typed)
         demand_quorum(self._world.cluster, request.verb, match[0])
         if bound.handler is None:
             raise not_implemented(f"{request.verb} {match[0]} is not simulated ({self.answered} of {self.total} methods are)")
-        return bound.handler(Call(self._world, who, typed, match[0], bound.verify.knows))
+        call = Call(self._world, who, typed, match[0], bound.verify.knows)
+        call.file = request.file
+        return bound.handler(call)
+
+    def _refuse_schedules(self, method: Method, typed: dict[str, Any]) -> None:
+        """For a host that cannot read schedules."""
+        fault = self._world.cluster.calendar_fault
+        for name, spec in method.parameters.items():
+            if spec.get("format") == "pve-calendar-event" and name in typed:
+                raise bad_parameter(name, f"invalid format - invalid calendar event '{typed[name]}' - {fault}\n")
 
     def _identify(self, request: Request, bound: _Bound | None) -> Principal:
         if bound is not None and bound.world and not (request.cookie or request.authorization):

@@ -16,6 +16,7 @@ from pveops.sim.methods import (
     firewall_rules,
     firewall_sets,
     guest_config,
+    guest_disks,
     guest_lifecycle,
     guest_migrate,
     guest_power,
@@ -40,6 +41,7 @@ from pveops.sim.methods import (
     second_factors,
     storage,
     storage_config,
+    storage_upload,
     tasks,
     version,
 )
@@ -59,6 +61,7 @@ _MODULES = (
     firewall_rules,
     firewall_sets,
     guest_config,
+    guest_disks,
     guest_lifecycle,
     guest_migrate,
     guest_power,
@@ -83,6 +86,7 @@ _MODULES = (
     second_factors,
     storage,
     storage_config,
+    storage_upload,
     tasks,
     version,
 )

@@ -105,6 +105,7 @@ def permissions(call: Call) -> dict[str, dict[str, int]]:
     for pool in cluster.pools.values():
         paths.update(f"/vms/{vmid}" for vmid in pool.vmids)
         paths.update(f"/storage/{name}" for name in pool.storages)
+    paths |= {path[:end] for path in cluster.identities.acl for end in range(1, len(path)) if path[end] == "/"}
     found = {path: dict(access.privileges(who, path)) for path in sorted(paths)}
     return {path: names for path, names in found.items() if names}
 
@@ -118,7 +119,8 @@ def _user_row(user: User) -> dict[str, Any]:
         "lastname": user.last_name,
         "keys": user.keys,
     }
-    return {"enable": int(user.enable), "expire": user.expire_s, **drop_empty(row)}
+    shown = {"enable": int(user.enable), "expire": user.expire_s, **drop_empty(row)}
+    return shown | ({"email": ""} if user.email == "" and user.had_email else {})
 
 
 def token_row(token: Token) -> dict[str, Any]:
@@ -180,6 +182,7 @@ def _fill_user(call: Call, user: User) -> None:
     for name, field in names.items():
         if name in call.p:
             setattr(user, field, call.p[name])
+            user.had_email = user.had_email or name == "email"
     if "enable" in call.p:
         user.enable = bool(call.p["enable"])
 

@@ -254,8 +254,8 @@ def next_id(call: Call) -> str:
 
 @api.reads("GET /cluster/log")
 def log(call: Call) -> list[dict[str, Any]]:
-    """The cluster log, newest first; without Sys.Audit only what the caller did."""
-    everything = call.may("/", "Sys.Audit")
+    """The cluster log, newest first; without Sys.Syslog only what the caller did."""
+    everything = call.may("/", "Sys.Syslog")
     most = call.p.get("max", _LOG_ROWS)
     found = []
     for row in reversed(call.cluster.log):

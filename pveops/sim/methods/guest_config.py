@@ -196,6 +196,9 @@ def _check_texts(call: Call, changes: dict[str, Value]) -> None:
         raise bad_parameter("hookscript", f"script '{script}' does not exist\n")
     if script:
         raise bad_parameter("hookscript", f"script '{script}' is not executable\n")
+    model = str(changes.get("cpu", "")).split(",")[0].removeprefix("cputype=")
+    if model.startswith("custom-") and model.removeprefix("custom-") not in call.cluster.configs.cpu_models:
+        raise bad_parameter("cpu", f"invalid format - Custom cputype '{model.removeprefix('custom-')}' not found\n")
     keys = unquote(str(changes.get("sshkeys", ""))).strip()
     if keys and not all(_SSH_KEY.match(line) for line in keys.splitlines() if line.strip()):
         raise failed("SSH public key validation error")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pveops.sim.errors import RefusedError, failed, forbidden, not_implemented
+from pveops.sim.errors import RefusedError, failed, forbidden
 from pveops.sim.methods.guest_config import refuse_root_values
+from pveops.sim.methods.storage import backup_archive
 from pveops.sim.methods.table import Call, Table
 from pveops.sim.props import read_props, size_bytes, split_list
 from pveops.sim.state import config
 from pveops.sim.state.guest import LXC_DISK, QEMU_DISK, Guest, Value, read_disk
 from pveops.sim.state.identity import Principal
-from pveops.sim.state.volumes import find_volume, usable_storage
-from pveops.sim.tasks import lifecycle, power
+from pveops.sim.state.volumes import usable_storage
+from pveops.sim.tasks import disks, lifecycle, power, restore
 from pveops.sim.tasks.lifecycle import CopyPlan, Plan
 from pveops.sim.tasks.power import refuse_lock
 from pveops.sim.tasks.snapshots import find_snapshot
@@ -78,6 +79,40 @@ def _starter(call: Call, vmid: int) -> Any:
     return start
 
 
+def _restore(call: Call, volid: str, options: dict[str, Value]) -> str:
+    """A guest from a backup; with ``force`` in place of the one that has the id, which must not run."""
+    vmid, node, force = call.p["vmid"], call.p["node"], bool(call.p.get("force"))
+    old = call.cluster.guests.get(vmid)
+    if not force:
+        _refuse_taken(call, vmid, f"unable to restore {'VM' if call.kind == 'qemu' else 'CT'} {vmid} - ")
+    elif old is not None:
+        if old.kind != call.kind or old.node != node:
+            raise failed(f"unable to restore {old.noun} {vmid} - {old.noun} {vmid} already exists on node '{old.node}'")
+        call.demand(f"/vms/{vmid}", "VM.Backup")
+        if old.running:
+            raise failed(f"unable to restore {old.noun} {vmid} - {'vm' if old.kind == 'qemu' else 'ct'} is running")
+        if old.config.get("protection"):
+            raise failed(f"unable to restore {old.noun} {vmid} - protection mode enabled")
+    archive = backup_archive(call, volid)
+    wanted = str(call.p.get("storage", ""))
+    if wanted:
+        usable_storage(call.cluster, wanted, node)
+        call.demand(f"/storage/{wanted}", "Datastore.AllocateSpace")
+    wish = restore.Wish(
+        call.kind,
+        node,
+        vmid,
+        {key: value for key, value in options.items() if key != "rootfs"},
+        storage=wanted,
+        pool=str(call.p.get("pool", "")),
+        unique=bool(call.p.get("unique")),
+        force=force,
+        start=bool(call.p.get("start")),
+    )
+    work = restore.restore(call.cluster, archive, wish, call.world, _starter(call, vmid))
+    return call.fork("qmrestore" if call.kind == "qemu" else "vzrestore", vmid, work)
+
+
 @api.behaves("POST /nodes/{node}/qemu")
 def create_qemu(call: Call) -> str:
     """A new virtual machine. That an ISO is not there is a matter of the task, that a storage is not there is not."""
@@ -86,11 +121,9 @@ def create_qemu(call: Call) -> str:
     _check_pool(call)
     refuse_root_values(call, options, [])
     archive = call.p.get("archive")
-    _refuse_taken(call, vmid, f"unable to {'restore' if archive else 'create'} VM {vmid} - ")
     if archive:
-        if find_volume(call.cluster, archive, call.p["node"]) is None:
-            raise failed(f"volume '{archive}' does not exist")
-        raise not_implemented("restoring a backup is not simulated")
+        return _restore(call, str(archive), options)
+    _refuse_taken(call, vmid, f"unable to create VM {vmid} - ")
     for key, value in options.items():
         if QEMU_DISK.fullmatch(key):
             storage = read_disk(key, str(value)).storage
@@ -108,9 +141,9 @@ def create_lxc(call: Call) -> str:
     vmid, options = call.p["vmid"], _options(call)
     _may_allocate(call, vmid)
     _check_pool(call)
-    _refuse_taken(call, vmid, "")
     if call.p.get("restore"):
-        raise not_implemented("restoring a backup is not simulated")
+        return _restore(call, str(call.p["ostemplate"]), options)
+    _refuse_taken(call, vmid, "")
     rootfs = read_props(str(options.pop("rootfs", call.p.get("storage", "local"))), "volume")["volume"]
     plan = Plan(
         "lxc",
@@ -252,7 +285,7 @@ def resize_lxc(call: Call) -> str:
     guest, key, size = call.guest("lxc"), call.p["disk"], str(call.p["size"])
     refuse_lock(guest)
     if not LXC_DISK.fullmatch(key) or key not in guest.config:
-        raise failed("format error")
+        raise disks.no_mount_point()
     if not size.startswith("+") and size_bytes(size) < read_disk(key, str(guest.config[key])).size:
         raise failed("unable to shrink disk size")
     return call.fork(

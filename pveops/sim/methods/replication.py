@@ -56,9 +56,14 @@ def job(call: Call) -> dict[str, Any]:
     return _row(call, _find(call)) | {"digest": _digest(call)}
 
 
+def _demand_replicate(call: Call) -> None:
+    call.demand(f"/vms/{str(call.p['id']).split('-')[0]}", "VM.Replicate")
+
+
 @api.behaves("POST /cluster/replication")
 def create(call: Call) -> None:
     """A new job; its target must be another node."""
+    _demand_replicate(call)
     vmid, _, _ = str(call.p["id"]).partition("-")
     guest = call.cluster.guests.get(int(vmid))
     if guest is None:
@@ -77,6 +82,7 @@ def create(call: Call) -> None:
 @api.behaves("PUT /cluster/replication/{id}")
 def update(call: Call) -> None:
     """Change a job."""
+    _demand_replicate(call)
     job = _find(call, "no such job")
     if "digest" in call.p and call.p["digest"] != _digest(call):
         raise modified()
@@ -100,6 +106,7 @@ def _remember_source(call: Call, job: dict[str, Any]) -> None:
 @api.behaves("DELETE /cluster/replication/{id}")
 def delete(call: Call) -> None:
     """Mark a job for removal, which its next run carries out; with ``force`` it is gone at once."""
+    _demand_replicate(call)
     job = _find(call, "no such job")
     if call.p.get("force"):
         del call.cluster.replication[call.p["id"]]
@@ -156,6 +163,7 @@ def log(call: Call) -> Rows:
 @api.behaves("POST /nodes/{node}/replication/{id}/schedule_now")
 def schedule_now(call: Call) -> None:
     """Run a job as soon as the scheduler comes by."""
+    _demand_replicate(call)
     job = _find(call)
     cluster = call.cluster
     cluster.agenda.add(cluster.now_s + _SCHEDULER_S, lambda: _run(call, job))

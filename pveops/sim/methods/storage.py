@@ -11,6 +11,7 @@ from pveops.sim.state.storage import FILE_TYPES, Storage, Volume
 from pveops.sim.state.volumes import owner_of, usable_storage
 from pveops.sim.tasks.backup import remove_volume
 from pveops.sim.tasks.engine import Body
+from pveops.sim.tasks.restore import Archive
 from pveops.sim.tasks.retention import kept
 from pveops.sim.tasks.task import Task
 
@@ -193,7 +194,8 @@ def _vmid_of(volid: str) -> int:
     return owner_of(volid)
 
 
-def _path(storage: Storage, volid: str) -> str:
+def path_of(storage: Storage, volid: str) -> str:
+    """Where a volume lies on its node."""
     folder, _, name = volid.partition(":")[2].partition("/")
     if storage.kind == "pbs":
         return f"{storage.options.get('username', 'root@pam')}@{storage.options.get('server')}:{storage.options.get('datastore')}:{name}"
@@ -213,7 +215,7 @@ def volume_info(call: Call) -> dict[str, Any]:
     if volume is None:
         raise failed(f"volume_size_info on '{volid}' failed - no format")
     row: dict[str, Any] = {
-        "path": _path(storage, volid),
+        "path": path_of(storage, volid),
         "size": volume.size,
         "used": int(volume.size * volume.used_fraction),
         "format": volume.form if volume.content in ("images", "rootdir") else "raw",
@@ -221,6 +223,21 @@ def volume_info(call: Call) -> dict[str, Any]:
     if kind == "backup":
         row |= {"protected": int(volume.protected), **drop_empty({"notes": volume.notes})}
     return row
+
+
+def backup_archive(call: Call, volid: str) -> Archive:
+    """A backup that the caller may restore, with the guest that it was made of.
+
+    Raises:
+        RefusedError: 403, or 500 when there is none.
+    """
+    storage = usable_storage(call.cluster, volid.partition(":")[0], call.p["node"])
+    vmid = _vmid_of(volid)
+    demand_volume(call, storage.name, "backup", vmid)
+    volume = _find(call, storage, volid)
+    if volume is None or volume.content != "backup":
+        raise failed(f"volume '{volid}' does not exist")
+    return Archive(volume, path_of(storage, volid), call.cluster.past_guest(vmid))
 
 
 @api.behaves("PUT /nodes/{node}/storage/{storage}/content/{volume}")
@@ -256,7 +273,7 @@ def delete_volume(call: Call) -> str | None:
     elif not (vmid and call.may(path, "Datastore.AllocateSpace") and call.may(f"/vms/{vmid}", "VM.Config.Disk")):
         call.demand(path, "Datastore.Allocate")
     about = f"{vmid}@{storage.name}" if vmid else storage.name
-    upid = call.fork("imgdel", about, remove_volume(call.cluster, call.p["node"], volid, path=_path(storage, volid)))
+    upid = call.fork("imgdel", about, remove_volume(call.cluster, call.p["node"], volid, path=path_of(storage, volid)))
     return None if "delay" in call.p else upid
 
 
@@ -271,7 +288,7 @@ def allocate(call: Call) -> str:
     volid = f"{storage.name}:{vmid}/{name}" if storage.kind in FILE_TYPES else f"{storage.name}:{name}"
     volumes = storage.place(call.p["node"])
     if volid in volumes:
-        raise failed(f"disk image '{_path(storage, volid)}' already exists")
+        raise failed(f"disk image '{path_of(storage, volid)}' already exists")
     text = str(call.p["size"])
     size = size_bytes(text if text[-1:].isalpha() else f"{text}K")
     volumes[volid] = Volume(volid, "images", size, form, int(call.now_s), vmid, 0.01)

@@ -20,7 +20,7 @@ MethodClass = Literal["behaves", "reads", "refused"]
 class Call:
     """One request that passed authentication, permission and parameter checks."""
 
-    __slots__ = ("knows", "p", "path", "who", "world")
+    __slots__ = ("file", "knows", "p", "path", "who", "world")
 
     def __init__(self, world: World, who: Principal, parameters: dict[str, Any], path: str, knows: Callable[[str], bool]) -> None:
         self.world = world
@@ -29,6 +29,8 @@ class Call:
         self.path = path
         self.knows = knows
         """Whether the method has a parameter of that name."""
+        self.file: bytes | None = None
+        """What came as a file with the request."""
 
     @property
     def cluster(self) -> Cluster:
@@ -84,6 +86,13 @@ class Rows:
 
     data: Any
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """An answer that is no JSON but text."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

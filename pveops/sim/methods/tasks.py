@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from heapq import nlargest
 from typing import Any
 
-from pveops.sim.methods.table import Call, Rows, Table
+from pveops.sim.methods.table import Call, Plain, Rows, Table
 from pveops.sim.props import split_list
 from pveops.sim.tasks.task import Task, UnknownTaskError, check_upid, owner_of
 
@@ -130,14 +130,14 @@ def status(call: Call) -> dict[str, Any]:
 
 
 @api.reads("GET /nodes/{node}/tasks/{upid}/log")
-def log(call: Call) -> Rows | str:
+def log(call: Call) -> Rows | Plain:
     """The lines of a task log; a limit of 0 gives all of them."""
     try:
         lines = _find(call, "Sys.Audit").log() or ["no content"]
     except UnknownTaskError:
         lines = ["unable to open file - No such file or directory"]
     if call.p.get("download"):
-        return "\n".join(lines) + "\n"
+        return Plain("\n".join(lines) + "\n")
     start, limit = call.p.get("start", 0), call.p.get("limit", _DEFAULT_ROWS)
     shown = lines[start : start + limit] if limit else lines[start:]
     return Rows([{"n": start + number, "t": line} for number, line in enumerate(shown, 1)], len(lines))

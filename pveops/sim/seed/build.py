@@ -50,6 +50,8 @@ def build(description: dict[str, Any], *, seed: int, start_s: float, secrets: Se
         cluster.ha[entry["sid"]] = HaResource(entry["sid"], entry.get("state", "started"), options)
     cluster.replication = {entry["id"]: dict(entry) for entry in description.get("replication", ())}
     cluster.options = dict(description.get("options", {}))
+    cluster.bare = bool(description.get("bare"))
+    cluster.calendar_fault = str(description.get("calendar_fault", ""))
     cluster.casts.clear()
     return cluster
 
@@ -72,6 +74,8 @@ def _add_node(cluster: Cluster, entry: dict[str, Any], number: int) -> None:
         options=dict(entry.get("options", {})),
         interfaces=entry.get("interfaces"),
     )
+    if "dns" in entry:
+        node.dns = dict(entry["dns"])
     node.next_pid = noise.whole(1500, 900_000, cluster.seed, "pid", node.name)
     cluster.nodes[node.name] = node
 

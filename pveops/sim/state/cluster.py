@@ -105,6 +105,10 @@ class Cluster:
         self.backup_jobs: dict[str, BackupJob] = {}
         self.replication: dict[str, dict[str, Any]] = {}
         self.ha: dict[str, HaResource] = {}
+        self.bare = False
+        """Whether empty processes stand in for virtual machines: no agent answers, no device can be plugged, what waits for a start goes on waiting."""
+        self.calendar_fault = ""
+        """What the host says instead of reading a schedule; empty where it can."""
         self.ha_disarmed = ""
         """What happens to managed guests while high availability is switched off (``freeze``, ``ignore``); empty when it is not."""
         self.options: dict[str, Any] = {}

@@ -58,8 +58,8 @@ _LXC_READ_ONLY = frozenset({"arch", "ostype", "template", "unprivileged"})
 
 
 def normal_tags(text: str) -> str:
-    """Tags as they are stored: lower case, each once, in order."""
-    return ";".join(sorted({tag.lower() for tag in split_list(text)}))
+    """Tags as they are stored: lower case, each once, in order; a blank for none."""
+    return ";".join(sorted({tag.lower() for tag in split_list(text)})) or " "
 
 
 def _hotpluggable(guest: Guest, key: str) -> bool:
@@ -72,6 +72,11 @@ def _hotpluggable(guest: Guest, key: str) -> bool:
     if NET.fullmatch(key):
         return "network" in features
     return bool(re.fullmatch(r"(scsi|virtio)\d+", key)) and "disk" in features and key not in guest.config
+
+
+def _takes_devices(cluster: Cluster, guest: Guest, key: str) -> bool:
+    """Whether a device can be plugged into a running guest, or the key is about none."""
+    return not (cluster.bare and guest.kind == "qemu" and (NET.fullmatch(key) or QEMU_DISK.fullmatch(key)))
 
 
 def _new_net(cluster: Cluster, guest: Guest, key: str, text: str) -> str:
@@ -235,7 +240,7 @@ def _set(cluster: Cluster, guest: Guest, key: str, value: Value, bridges: Contai
         guest.pending[key] = value
     elif key == "description" and value == "":
         _drop(cluster, guest, key, force=False)
-    elif guest.running and not _hotpluggable(guest, key):
+    elif guest.running and not (_hotpluggable(guest, key) and _takes_devices(cluster, guest, key)):
         _wait(guest, key, value)
     else:
         guest.config[key] = value
@@ -244,7 +249,7 @@ def _set(cluster: Cluster, guest: Guest, key: str, value: Value, bridges: Contai
 
 def _delete(cluster: Cluster, guest: Guest, key: str, *, force: bool) -> None:
     """Delete one option, now or at the next start."""
-    if not guest.running or _hotpluggable(guest, key):
+    if not guest.running or (_hotpluggable(guest, key) and _takes_devices(cluster, guest, key)):
         guest.pending.pop(key, None)
         _drop(cluster, guest, key, force=force)
     elif key in guest.config:
@@ -271,7 +276,7 @@ def revert(cluster: Cluster, guest: Guest, keys: Iterable[str]) -> None:
 
 def apply_pending(cluster: Cluster, guest: Guest) -> None:
     """The guest stops or starts: what waited becomes current."""
-    if not guest.pending:
+    if not guest.pending or (cluster.bare and guest.kind == "qemu"):
         return
     cluster.before_change(guest)
     for key, value in guest.pending.items():

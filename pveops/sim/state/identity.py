@@ -35,6 +35,8 @@ class User:
     first_name: str = ""
     last_name: str = ""
     email: str = ""
+    had_email: bool = False
+    """Whether somebody set an address, even an empty one: then it is shown."""
     comment: str = ""
     keys: str = ""
     tokens: dict[str, Token] = field(default_factory=dict)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pveops.sim.errors import failed
-from pveops.sim.physics import transfer
 from pveops.sim.props import read_props, size_text, write_props
 from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
@@ -15,13 +14,13 @@ from pveops.sim.state.config import NET, resize, stored_value
 from pveops.sim.state.guest import LXC_DISK, QEMU_DISK, UNUSED_DISK, Guest, Kind, Value, read_disk
 from pveops.sim.state.storage import FILE_TYPES
 from pveops.sim.state.volumes import allocate, find_volume, free, owner_of, usable_storage
+from pveops.sim.tasks import disks
 from pveops.sim.tasks.engine import Body, Work
 from pveops.sim.tasks.power import refuse_lock, set_lock
 from pveops.sim.tasks.task import Task
 
 _QUICK_S = 0.3
 _UNPACK_S = 4.0
-_COPY_STEP_S = 2.0
 _MACHINE = "10.1.2"
 _LXC_DEFAULTS: dict[str, Value] = {"arch": "amd64", "memory": 512, "ostype": "debian", "swap": 512}
 
@@ -69,13 +68,14 @@ class CopyPlan:
     lock: str = "clone"
 
 
-def _join(cluster: Cluster, pool: str, vmid: int) -> None:
+def join_pool(cluster: Cluster, pool: str, vmid: int) -> None:
+    """A guest becomes member of a pool; nothing happens for the empty name."""
     if pool and pool in cluster.pools:
         cluster.pools[pool].vmids.add(vmid)
         cluster.pools_changed()
 
 
-def _undo(cluster: Cluster, guest: Guest, register: Register) -> None:
+def undo(cluster: Cluster, guest: Guest, register: Register) -> None:
     """A guest that could not be made is taken away with the disks that it has already."""
     for storage in cluster.storages.values():
         volumes = storage.place(guest.node)
@@ -125,10 +125,10 @@ def create_qemu(cluster: Cluster, plan: Plan, register: Register, start: Callabl
             yield _QUICK_S
             _fill_qemu(cluster, guest, plan.options, task, is_root=is_root)
         except BaseException:
-            _undo(cluster, guest, register)
+            undo(cluster, guest, register)
             raise
         set_lock(cluster, guest, "")
-        _join(cluster, plan.pool, plan.vmid)
+        join_pool(cluster, plan.pool, plan.vmid)
         if plan.start:
             task.say("Execute autostart")
             start()
@@ -158,10 +158,10 @@ def create_lxc(cluster: Cluster, plan: Plan, register: Register, start: Callable
             for key, value in plan.options.items():
                 guest.config[key] = stored_value(cluster, guest, key, value, is_root=is_root)
         except BaseException:
-            _undo(cluster, guest, register)
+            undo(cluster, guest, register)
             raise
         set_lock(cluster, guest, "")
-        _join(cluster, plan.pool, plan.vmid)
+        join_pool(cluster, plan.pool, plan.vmid)
         if plan.start:
             start()
 
@@ -198,17 +198,7 @@ def _copy_disk(cluster: Cluster, plan: CopyPlan, guest: Guest, key: str, task: T
         form = plan.form or source.form
         made = allocate(cluster, plan.node, storage, guest.vmid, source.size, form=form, content=source.content)
         props[default] = made.volid
-        seconds = transfer.copy_seconds(int(source.size * source.used_fraction), cluster.nodes[plan.node].network_bytes_s)
-        done_s = 0.0
-        while done_s < seconds:
-            task.say(
-                f"transferred {transfer.human(source.size * done_s / seconds)} of {transfer.human(source.size)} ({done_s / seconds:.2%})"
-            )
-            step_s = min(_COPY_STEP_S, seconds - done_s)
-            yield step_s
-            done_s += step_s
-        task.say(f"transferred {transfer.human(source.size)} of {transfer.human(source.size)} (100.00%)")
-        made.used_fraction = source.used_fraction
+        yield from disks.copy(cluster, plan.node, source, made, task)
     guest.config[key] = write_props(props | {"size": size_text(source.size)}, default)
 
 
@@ -251,10 +241,10 @@ def clone(cluster: Cluster, plan: CopyPlan, register: Register) -> Work:
                 guest.config["description"] = plan.description
             _fresh_identity(cluster, guest)
         except BaseException:
-            _undo(cluster, guest, register)
+            undo(cluster, guest, register)
             raise
         set_lock(cluster, guest, "")
-        _join(cluster, plan.pool, plan.vmid)
+        join_pool(cluster, plan.pool, plan.vmid)
 
     return work
 

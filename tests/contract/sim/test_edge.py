@@ -259,3 +259,25 @@ def test_info_tells_what_others_need(sim):
     assert sim.info["pid"] == sim.process.pid
     assert sim.info["nodes"] == ["pve1", "pve2", "pve3"]
     json.dumps(sim.info)
+
+
+def test_a_file_is_uploaded_and_its_checksum_holds(sim):
+    import hashlib
+
+    url = f"{sim.info['url']}/api2/json/nodes/pve1/storage/local/upload"
+    headers = {"Authorization": f"PVEAPIToken={sim.info['tokens']['admin']}"}
+    data = b"not an image" * 100
+    for name, digest, end in (("good.iso", hashlib.sha256(data).hexdigest(), "OK"), ("bad.iso", "0" * 64, "checksum mismatch")):
+        fields = {"content": "iso", "checksum-algorithm": "sha256", "checksum": digest}
+        answer = requests.post(url, headers=headers, data=fields, files={"filename": (name, data)}, verify=sim.info["ca"], timeout=5)
+        assert sim.task_end(answer.json()["data"]).startswith(end)
+    rows = {row["volid"]: row["size"] for row in sim.data("GET", "/nodes/pve1/storage/local/content", content="iso")}
+    assert rows["local:iso/good.iso"] == len(data)
+    assert "local:iso/bad.iso" not in rows
+
+
+def test_a_log_can_be_had_as_text(sim):
+    upid = sim.data("POST", "/nodes/pve1/qemu/100/snapshot", snapname="for-the-log")
+    assert sim.task_end(upid) == "OK"
+    answer = sim.api("GET", f"/nodes/pve1/tasks/{upid}/log", download=1)
+    assert (answer.headers["Content-Type"], answer.text.splitlines()[-1]) == ("text/plain", "TASK OK")

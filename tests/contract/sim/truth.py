@@ -18,6 +18,9 @@ from truth_compare import fault, value_fault
 from truth_host import DATA, Host
 
 SECTIONS = {"A": "shapes", "B": "permissions", "C": "parameter checks", "D": "state", "E": "authentication"}
+AFTERMATH_S = 3
+"""What a task leaves to others (a start after a creation, say) took no time on the recording host."""
+
 STARTS = (("A", "B", "C"), ("D",), ("E",))
 
 
@@ -85,6 +88,7 @@ def follow(host, row, answer):
         host.advance(2)
     else:
         host.finish(data)
+        host.advance(AFTERMATH_S)
 
 
 def measure(rows, *, everything=False):
@@ -130,15 +134,29 @@ def overall(tallies, section):
 
 
 def load(path=None):
+    """The recordings; those that ship with the tests unless another file is named."""
     return [json.loads(line) for line in (path or DATA / "truth-9.2.11.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def reasons(path=None):
+    """Row id to the declared reason why it cannot agree, or does not yet."""
+    declared = json.loads((path or DATA / "misses-9.2.11.json").read_text(encoding="utf-8"))
+    return {row: entry["reason"] for entry in declared for row in entry["rows"]}
+
+
+def faults_of_reasons(tallies, declared):
+    """Misses without a reason, and reasons without a miss."""
+    missed = {row["id"] for tally in tallies.values() for row, _ in tally.misses}
+    return sorted(missed - declared.keys()), sorted(declared.keys() - missed)
+
+
 def tell(tallies, *, hints):
-    """Print misses and the table."""
+    """Print misses, each with its reason, and the table."""
+    declared = reasons()
     for area in sorted(tallies):
         for row, text in tallies[area].misses:
-            doubt = f" [doubt: {row['doubt']}]" if row.get("doubt") else ""
-            print(f"{row['id']} {area} {row['as']} {row['m']} {row['p']} {json.dumps(row['d'])[:160]}: {text}{doubt}")
+            reason = declared.get(row["id"], "NO REASON DECLARED")
+            print(f"{row['id']} {area} {row['as']} {row['m']} {row['p']} {json.dumps(row['d'])[:120]}: {text[:240]}\n    reason: {reason}")
         for row, text in tallies[area].hints if hints else ():
             print(f"  hint {row['id']} {area} {row['m']} {row['p']} {json.dumps(row['d'])[:100]}: {text}")
     print()

@@ -62,7 +62,20 @@ class Host:
         """Start it and make the calls that made the base state."""
         folder = tempfile.TemporaryDirectory()
         info = Path(folder.name) / "info.json"
-        command = [sys.executable, "-m", "pveops.sim", "serve", "--port", "0", "--info", str(info), "--start-s", START_S]
+        command = [
+            sys.executable,
+            "-m",
+            "pveops.sim",
+            "serve",
+            "--port",
+            "0",
+            "--info",
+            str(info),
+            "--start-s",
+            START_S,
+            "--speed",
+            "0.001",
+        ]
         command += ["--inventory", str(DATA / "recorded-base.json")]
         stderr = Path(folder.name) / "stderr"
         with stderr.open("wb") as target:
@@ -202,7 +215,10 @@ class Host:
         """One request; ``how`` may hold ``enc``, ``qs`` and ``base`` (an address to use instead of that of the JSON API)."""
         url = how.get("base") or f"{self.info['url']}/api2/json"
         body = {"params": parameters} if verb in ("GET", "DELETE") else {"data": parameters, "params": how.get("qs")}
-        if how.get("enc") == "json":
+        if how.get("enc") == "json" and parameters is None:
+            body = {"data": b""}
+            headers = {**headers, "Content-Type": "application/json"}
+        elif how.get("enc") == "json":
             text = parameters if isinstance(parameters, str) else json.dumps(parameters) if parameters or verb == "DELETE" else ""
             body = {"data": text.encode()}
             headers = {**headers, "Content-Type": "application/json"}
@@ -223,6 +239,8 @@ class Host:
         parameters = json.loads(self.ours(json.dumps(row["d"])), object_hook=self.real_secrets)
         headers = self.headers(row["as"], row["note"])
         how = {"enc": row.get("enc"), "qs": row.get("qs"), "base": base}
+        if row["note"] == "json content type, empty body":
+            parameters, how["enc"] = None, "json"
         future = self.crowd.submit(self.send, row["m"], path, parameters, headers, **how)
         if row["status"] == 401:
             time.sleep(0.05)

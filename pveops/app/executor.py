@@ -21,12 +21,14 @@ from pveops.guard.gate import Gate
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.options import Options
+from pveops.guard.peers import Peers
 from pveops.guard.policy import Policy
 from pveops.guard.principals import Principals
 from pveops.guard.runner import Runner
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
-from pveops.store.journal import SqlJournal, open_engine
+from pveops.store.engine import open_engine
+from pveops.store.journal import SqlJournal
 
 _WORKERS = 8
 
@@ -59,13 +61,14 @@ class Parts:
 
     def start(self) -> list[str]:
         """Begin to work; returns the runs that were found under way."""
-        self.dispatcher.start(self.runner.advance)
+        self.dispatcher.start(self.executor.advance)
         return self.executor.recover()
 
     def stop(self) -> None:
         """Begin nothing new, leave tasks of Proxmox VE alone, give the home back."""
         self.runner.stopping.set()
         self.dispatcher.stop()
+        self.runner.close()
         for cluster in self.clusters.values():
             cluster.reader.wire.close()
         self.lock.release()
@@ -99,9 +102,10 @@ def build(
             one_person=config.set_up == "one-person", own_guests=config.executor.own_guests,
         )  # fmt: skip
         gate = Gate(kill=kill, policy=policy, principals=principals, options=options)
+        peers = Peers(journal, new_id("w"), clock, alone=True)
         runner = Runner(
-            journal=journal, ledger=ledger, gate=gate, clusters=clusters, mint=mint, dispatcher=dispatcher, options=options, clock=clock
-        )
+            journal=journal, ledger=ledger, gate=gate, clusters=clusters, mint=mint, dispatcher=dispatcher, options=options, clock=clock, peers=peers
+        )  # fmt: skip
         executor = Executor(
             identity=identity(home), journal=journal, ledger=ledger, kill=kill, policy=policy, gate=gate, runner=runner, dispatcher=dispatcher, clusters=clusters,
             options=options, clock=clock,

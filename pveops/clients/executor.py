@@ -111,6 +111,14 @@ class ExecutorClient:
         """Start no further step; the running one is not interrupted."""
         return self._reason(proposal_id, "stop", reason)
 
+    def pause(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Start no further step until somebody lets it go on."""
+        return self._reason(proposal_id, "pause", reason)
+
+    def resume(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Let a paused run go on."""
+        return self._reason(proposal_id, "resume", reason)
+
     def resolve(self, proposal_id: str, request: ResolveRequest) -> ProposalView:
         """Say what became of a step whose outcome is unknown."""
         return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/resolve", encode(request)))

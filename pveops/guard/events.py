@@ -18,12 +18,20 @@ EventKind = Literal[
     "no_answer",  # sent, or maybe sent; no whole answer
     "adopted",  # exactly one task fits the intent
     "not_found",  # none, or several, or the list cannot be read
+    "child_found",  # the real work of a request that only filed an order: a task of its own
     "task_ended",
     "task_lost",  # the task can no longer be asked about
     "observed",  # the expectation holds
     "not_observed",  # it does not hold in time
     "unreadable",  # it could not be read back
     "stop_asked",
+    "pause_asked",
+    "resumed",
+    "deadline",  # the time in which steps may begin is over
+    "gate_open",  # what must hold before the next wave holds
+    "gate_shut",
+    "verified",  # what must hold at the end holds
+    "not_verified",
     "look",  # look again: by itself or by a person
     "happened",  # a person says so
     "not_happened",

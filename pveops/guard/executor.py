@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pveops.base.clock import Clock
@@ -25,12 +25,13 @@ from pveops.guard.rights import may
 from pveops.guard.runner import Runner
 from pveops.model.codec import encode
 from pveops.model.facts import fingerprint
-from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest
+from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest, Said
 from pveops.model.plan import Plan
 from pveops.model.proposal import Preview, Proposal, ProposalStatus, Verdict
 from pveops.model.run import ProposalView
 
 _MANY_STEPS = 1000
+_LAPSE_SLACK_S = 0.05
 
 
 class Executor:
@@ -104,6 +105,8 @@ class Executor:
         )
         self._journal.add_proposal(proposal)
         self._journal.announce(f"proposal.{proposal.status.value}", proposal_id=proposal.id, actor=who.name, text=plan.summary)
+        if proposal.status.open:
+            self._await(proposal)
         return proposal
 
     def preview(self, plan: Plan) -> Preview:
@@ -161,9 +164,9 @@ class Executor:
         data = {"approval": approval, "channel": channel, "run": run_id, "digest": proposal.digest, "policy": proposal.policy_hash}
         self._ledger.append("proposal.approved", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
         first = RunEvent(kind="opened", at=now, actor=who.name)
-        saved = self._journal.open_run(approved, run_id, approval, first)
-        self._journal.announce("proposal.approved", proposal_id=proposal.id, actor=who.name, text=proposal.plan.summary)
+        saved = self._journal.open_run(approved, run_id, approval, first, Said("proposal.approved", who.name, proposal.plan.summary))
         self._dispatcher.submit(run_id)
+        self._remind(proposal, run_id, now)
         return saved
 
     def _refused(self, who: Principal, proposal: Proposal, err: PveopsError, channel: str) -> None:
@@ -217,6 +220,14 @@ class Executor:
         """Start no further step of a run. The step under way is not interrupted."""
         return self._note(who, proposal_id, "stop", "stop_asked", reason)
 
+    def pause(self, who: Principal, proposal_id: str, reason: str) -> Proposal:
+        """Start no further step until somebody lets it go on. The run keeps its guests."""
+        return self._note(who, proposal_id, "stop", "pause_asked", reason)
+
+    def go_on(self, who: Principal, proposal_id: str, reason: str) -> Proposal:
+        """Let a paused run go on."""
+        return self._note(who, proposal_id, "stop", "resumed", reason)
+
     def resolve(self, who: Principal, proposal_id: str, request: ResolveRequest) -> Proposal:
         """A person's word on a step whose outcome is unknown."""
         kinds: dict[str, EventKind] = {"look": "look", "happened": "happened", "not_happened": "not_happened", "close": "closed"}
@@ -225,10 +236,10 @@ class Executor:
     def _note(self, who: Principal, proposal_id: str, verb: str, kind: EventKind, reason: str) -> Proposal:
         proposal = self.get(proposal_id)
         self._permit(who, verb, proposal)
-        if not proposal.run_id or proposal.run_id not in [run_id for run_id, _ in self._journal.open_runs()]:
+        if not proposal.run_id or not self._journal.is_open(proposal.run_id):
             raise Used(f"{proposal_id} is not running.", hint="Look at its record.", details={"proposal": proposal_id})
         run = self._runner.load(proposal.run_id, proposal)
-        step = run.current.key if run.current and kind != "stop_asked" else ""
+        step = run.current.key if run.current and kind not in ("stop_asked", "pause_asked", "resumed") else ""
         try:
             self._runner.note(proposal.run_id, RunEvent(kind=kind, at=self._clock.now(), step=step, actor=who.name, text=reason))
         except ValueError as err:
@@ -254,23 +265,52 @@ class Executor:
 
     def expire(self) -> list[str]:
         """Close what nobody decided in time; returns the ids."""
-        gone = []
+        return [proposal.id for proposal in self._journal.waiting() if self.lapse(proposal.id)]
+
+    def lapse(self, proposal_id: str) -> bool:
+        """Close one proposal if its time is over and nobody has decided; returns whether it was."""
         with self._deciding:
-            for proposal in self._journal.waiting():
-                if self._clock.now() >= proposal.expires:
-                    self._ledger.append("proposal.expired", actor="executor", correlation=proposal.correlation, proposal=proposal.id)
-                    self._journal.save_proposal(replace(proposal, status=ProposalStatus.EXPIRED, decided_at=proposal.expires))
-                    gone.append(proposal.id)
-        for proposal_id in gone:
-            self._journal.announce("proposal.expired", proposal_id=proposal_id, actor="executor")
-        return gone
+            proposal = self.get(proposal_id)
+            if not proposal.status.open or self._clock.now() < proposal.expires:
+                return False
+            self._ledger.append("proposal.expired", actor="executor", correlation=proposal.correlation, proposal=proposal.id)
+            self._journal.save_proposal(replace(proposal, status=ProposalStatus.EXPIRED, decided_at=proposal.expires))
+        self._journal.announce("proposal.expired", proposal_id=proposal_id, actor="executor")
+        return True
+
+    def advance(self, name: str) -> None:
+        """What a dispatcher calls when something is due: a run goes on, or a proposal has waited long enough."""
+        if not is_id(name, "p"):
+            self._runner.advance(name)
+            return
+        if not self.lapse(name):
+            proposal = self.get(name)
+            if proposal.status.open:  # the clock was set back, or the dispatcher's is ahead
+                self._await(proposal)
 
     def recover(self) -> list[str]:
-        """After a start: let every run that was under way go on from its journal; returns their ids."""
-        found = [run_id for run_id, _ in self._journal.open_runs()]
-        for run_id in found:
+        """After a start: let every run that was under way go on from its journal, and let what waits lapse in time; returns the runs."""
+        found = []
+        for run_id, proposal_id in self._journal.open_runs():
+            found.append(run_id)
             self._dispatcher.submit(run_id)
+            proposal = self._journal.proposal(proposal_id)
+            self._remind(proposal, run_id, proposal.decided_at or self._clock.now())
+        for proposal in self._journal.waiting():
+            self._await(proposal)
         return found
+
+    def _await(self, proposal: Proposal) -> None:
+        """A waiting proposal holds no thread: it is looked at once, when its time is over."""
+        left_s = (proposal.expires - self._clock.now()).total_seconds()
+        self._dispatcher.submit(proposal.id, after_s=max(left_s, 0.0) + _LAPSE_SLACK_S)
+
+    def _remind(self, proposal: Proposal, run_id: str, began: datetime) -> None:
+        """A paused run ends by itself when its deadline is over."""
+        flow = proposal.plan.flow
+        if flow is not None and flow.deadline_s:
+            left_s = flow.deadline_s - (self._clock.now() - began).total_seconds()
+            self._dispatcher.submit(run_id, after_s=max(left_s, 0.0) + _LAPSE_SLACK_S)
 
     # -- telling --------------------------------------------------------------------------------------------------------
 
@@ -289,13 +329,14 @@ class Executor:
     def view(self, proposal: Proposal, who: Principal, *, channel: str = "card") -> ProposalView:
         """A proposal with its run, its place in the ledger, and what this principal may do with it where it looks."""
         run = self._runner.load(proposal.run_id, proposal) if proposal.run_id else None
+        step = run.current.key if run is not None and run.current is not None else ""
         return ProposalView(
             proposal=proposal,
             run=run,
             audit=self._ledger.span(proposal.id),
             may=may(self._policy, who, proposal, channel=channel, one_person=self._options.one_person, own_guests=self._options.own_guests),
-            live_log=self._runner.live.tail(proposal.run_id),
-            progress_fraction=self._runner.live.progress(proposal.run_id),
+            live_log=self._runner.live.tail(proposal.run_id, step),
+            progress_fraction=self._runner.live.progress(proposal.run_id, step),
             server_time=self._clock.now(),
         )
 
@@ -330,6 +371,9 @@ class Executor:
         keys = [step.key for step in plan.steps]
         if len(set(keys)) != len(keys):
             raise InputError("Two steps of the plan have the same key.")
+        fault = plan.flow.fault(tuple(keys)) if plan.flow is not None else ""
+        if fault:
+            raise InputError(f"The plan cannot be carried out like this: {fault}.")
         cluster = self._clusters.get(plan.cluster)
         if cluster is None:
             known = ", ".join(sorted(self._clusters)) or "none"

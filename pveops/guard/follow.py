@@ -14,12 +14,14 @@ from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.live import LiveLog
 from pveops.guard.ports import Cluster
 from pveops.model.facts import mismatches
-from pveops.model.plan import Step
+from pveops.model.plan import Fact, Step
 from pveops.model.run import StepState
 from pveops.model.tasks import Task, Upid
 
 _NODE_SLACK_S = 1
 """Task start times are whole seconds."""
+_ORDERS = ("hamigrate", "harelocate", "hastart", "hastop")
+"""Tasks that only file an order with the HA manager and end at once."""
 
 
 class Follower:
@@ -32,8 +34,9 @@ class Follower:
         self._task_timeout_s = task_timeout_s
         self._lost_after_s = lost_after_s
 
-    def reconcile(self, cluster: Cluster, step: Step, state: StepState, node: str) -> RunEvent | None:
+    def reconcile(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
         """No answer is known: wait until none can come, then adopt the one task that fits, or say that nobody knows."""
+        node = step.node
         if not self._wait_out(state, cluster.writer.timeout_s):
             return None
         if not step.task_types:
@@ -72,9 +75,9 @@ class Follower:
                     return self._event("task_lost", state.key, text=text, lines=(f"task {upid}",), retry=err.temporary)
             else:
                 seen += len(lines)
-                self._live.add(run_id, lines)
+                self._live.add(run_id, state.key, lines)
                 if outcome.kind != "running":
-                    ended = self._event("task_ended", state.key, text=outcome.text, lines=self._live.tail(run_id))
+                    ended = self._event("task_ended", state.key, text=outcome.text, lines=self._live.tail(run_id, state.key))
                     return replace(
                         ended, upid=state.upid, ok=outcome.ok, warned=outcome.kind == "warnings", unsure=outcome.kind == "unknown"
                     )
@@ -84,27 +87,97 @@ class Follower:
             self._clock.wait_s(self._stopping, next(waits))
         return None
 
-    def read_back(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
-        """Read what the step was to bring about, until it is so or the time for it is over."""
-        deadline = self._clock.monotonic_s() + step.settle_s
+    def read_back(self, cluster: Cluster, run_id: str, step: Step, state: StepState) -> RunEvent | None:
+        """Read what the step was to bring about, until it is so or the time for it is over.
+
+        A request about a guest under HA only files an order: the task that carries it out is looked for and followed, however long it
+        takes. Its end counts, not that of the order.
+        """
+        order = bool(state.upid) and Upid.parse(state.upid).type in _ORDERS
+        if order and not state.child_upid:
+            found = self._find_child(cluster, step, state)
+            if found is not None:
+                return found
+        child = self._follow_child(cluster, run_id, state) if order and state.child_upid else None
+        if self._stopping.is_set():
+            return None
+        if child is not None and child.kind != "task_ended":
+            return replace(child, kind="unreadable")
+        if child is not None and not child.ok:
+            return self._event("not_observed", state.key, text=f"the order was taken, but its task failed: {child.text}", lines=child.lines)
+        read = self._read_until(cluster, step, state)
+        return read if read is None or child is None else replace(read, warned=child.warned, lines=read.lines or child.lines)
+
+    def holds(self, cluster: Cluster, facts: tuple[Fact, ...], *, within_s: float) -> str | None:
+        """Empty where these facts hold within so many seconds, else what was found instead; None when we are shutting down."""
+        said, _, _ = self._until(cluster, facts, within_s=within_s, intent_node_s=None)
+        return said
+
+    def _read_until(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
+        said, trouble, seen = self._until(cluster, step.expects, within_s=step.settle_s, intent_node_s=state.intent_node_s)
+        if said is None:
+            return None
+        if not said:
+            return self._event("observed", state.key, lines=seen)
+        if trouble:
+            subjects = tuple(dict.fromkeys(fact.subject for fact in step.expects))
+            text = f"the task ended well, but its effect could not be read back: {said}"
+            return self._event("unreadable", state.key, text=text, lines=subjects, retry=True)
+        return self._event("not_observed", state.key, text=f"the task ended well, but {fmt_duration(step.settle_s)} later {said}")
+
+    def _until(
+        self, cluster: Cluster, facts: tuple[Fact, ...], *, within_s: float, intent_node_s: int | None
+    ) -> tuple[str | None, bool, tuple[str, ...]]:  # fmt: skip
+        """What does not hold in the end (None when we are shutting down), whether that is for want of an answer, and what was read."""
+        deadline = self._clock.monotonic_s() + within_s
         waits = backoff_s(first_s=0.1, factor=1.6, most_s=3.0)
-        subjects = tuple(dict.fromkeys(fact.subject for fact in step.expects))
+        subjects = tuple(dict.fromkeys(fact.subject for fact in facts))
         while not self._stopping.is_set():
+            seen: tuple[str, ...] = ()
             try:
-                misses = mismatches(step.expects, cluster.reader.facts(subjects), intent_node_s=state.intent_node_s) if subjects else ()
+                found = cluster.reader.facts(subjects) if subjects else None
+                misses = mismatches(facts, found, intent_node_s=intent_node_s) if found is not None else ()
                 trouble = "; ".join(miss.text for miss in misses if miss.unknown)
+                seen = tuple(f"{fact.key} is {found.values[fact.key]}" for fact in facts if found is not None and fact.key in found.values)
             except PveopsError as err:
                 misses, trouble = (), err.message
             if not misses and not trouble:
-                return self._event("observed", state.key)
+                return "", False, seen
             if self._clock.monotonic_s() >= deadline:
-                if trouble:
-                    text = f"the task ended well, but its effect could not be read back: {trouble}"
-                    return self._event("unreadable", state.key, text=text, lines=subjects, retry=True)
-                said = "; ".join(miss.text for miss in misses)
-                return self._event("not_observed", state.key, text=f"the task ended well, but {fmt_duration(step.settle_s)} later {said}")
+                return trouble or "; ".join(miss.text for miss in misses), bool(trouble), seen
+            self._clock.wait_s(self._stopping, next(waits))
+        return None, False, ()
+
+    def _find_child(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent | None:
+        """The task that carries an order out, once it is there; None where the state shows that none is needed, or in vain."""
+        deadline = self._clock.monotonic_s() + step.settle_s
+        waits = backoff_s(first_s=0.2, factor=1.6, most_s=3.0)
+        while not self._stopping.is_set():
+            try:
+                rows = [
+                    row
+                    for node in step.nodes
+                    for row in cluster.reader.node_tasks(node, since_s=(state.intent_node_s or 0) - _NODE_SLACK_S)
+                ]
+                fits = [
+                    row
+                    for row in rows
+                    if row.type in step.task_types and row.type not in _ORDERS and row.id == step.subject.partition("/")[2]
+                ]
+                if fits:
+                    first = min(fits, key=lambda row: row.upid.starttime_s)
+                    return replace(self._event("child_found", state.key, text="the order is carried out"), upid=str(first.upid))
+                if not mismatches(step.expects, cluster.reader.facts(_subjects(step)), intent_node_s=state.intent_node_s):
+                    return None
+            except PveopsError:
+                pass  # a node that is silent for a while is asked again; the reading that follows says what is wrong
+            if self._clock.monotonic_s() >= deadline:
+                return None
             self._clock.wait_s(self._stopping, next(waits))
         return None
+
+    def _follow_child(self, cluster: Cluster, run_id: str, state: StepState) -> RunEvent | None:
+        return self.follow(cluster, run_id, replace(state, upid=state.child_upid))
 
     def _wait_out(self, state: StepState, timeout_s: float) -> bool:
         """Wait until the request can no longer be answered; False when we are shutting down."""
@@ -118,9 +191,7 @@ class Follower:
     def _reconcile_synchronous(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent:
         """A call without a task: its effect is the only witness."""
         try:
-            misses = mismatches(
-                step.expects, cluster.reader.facts(sorted({fact.subject for fact in step.expects})), intent_node_s=state.intent_node_s
-            )
+            misses = mismatches(step.expects, cluster.reader.facts(_subjects(step)), intent_node_s=state.intent_node_s)
         except PveopsError as err:
             text = "no answer came, and the state cannot be read. We did not send it again."
             return self._event("not_found", state.key, text=text, lines=(err.message,), retry=True)
@@ -142,3 +213,7 @@ def _fits(row: Task, step: Step, state: StepState, token_id: str) -> bool:
         and row.id == step.subject.partition("/")[2]
         and row.upid.starttime_s >= (state.intent_node_s or 0) - _NODE_SLACK_S
     )
+
+
+def _subjects(step: Step) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fact.subject for fact in step.expects))

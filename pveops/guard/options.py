@@ -14,5 +14,7 @@ class Options:
     task_timeout_s: int = 86_400
     lost_after_s: float = 120.0
     look_again_s: float = 15.0
+    hesitate_s: float = 5.0
+    """A request that could not leave so soon after its intent does not leave."""
     one_person: bool = True
     own_guests: tuple[int, ...] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from pveops.guard.events import RunEvent
 from pveops.model.facts import Facts
+from pveops.model.messages import Said
 from pveops.model.plan import WireCall
 from pveops.model.proposal import Proposal
 from pveops.model.refs import GuestRef
@@ -114,7 +115,9 @@ class Journal(Protocol):
         """Proposals that nobody has decided yet."""
         ...
 
-    def open_run(self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: RunEvent) -> Proposal:
+    def open_run(
+        self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: RunEvent, said: Said, *, worker: str = ""
+    ) -> Proposal:
         """In one transaction: spend the approval, mark the proposal approved, start the run's journal. Raises ``Used``."""
         ...
 
@@ -122,24 +125,58 @@ class Journal(Protocol):
         """The approval that a run was opened with, as JSON."""
         ...
 
-    def append(self, run_id: str, event: RunEvent) -> None:
-        """Add an event to a run's journal."""
+    def record(
+        self, run_id: str, proposal_id: str, events: Sequence[RunEvent], *, seen: int, worker: str = "", said: Sequence[Said] = ()
+    ) -> list[RunEvent]:
+        """Add events to a run's journal, or return those that the writer has not seen. Raises ``Used`` if the run is another worker's."""
         ...
 
-    def close_run(self, run_id: str) -> None:
+    def close_run(self, run_id: str, proposal_id: str, said: Said) -> None:
         """The run has ended and holds its guests no longer."""
         ...
 
-    def history(self, run_id: str) -> list[RunEvent]:
-        """All events of a run, in order."""
+    def history(self, run_id: str, *, after: int = 0) -> list[RunEvent]:
+        """The events of a run, in order, without the first so many."""
         ...
 
     def open_runs(self) -> list[tuple[str, str]]:
         """(run id, proposal id) of runs that hold their guests."""
         ...
 
-    def announce(self, kind: str, *, proposal_id: str = "", actor: str = "", text: str = "") -> int:
-        """Add a line to the feed; returns its sequence number."""
+    def is_open(self, run_id: str) -> bool:
+        """Whether a run holds its guests."""
+        ...
+
+    def claim(self, run_id: str, worker: str, *, dead: Collection[str] = ()) -> bool:
+        """Take an open run, unless a worker holds it that is not dead."""
+        ...
+
+    def release(self, run_id: str, worker: str) -> None:
+        """Give a run back."""
+        ...
+
+    def holds(self, run_id: str, worker: str) -> bool:
+        """Whether a run is still this worker's."""
+        ...
+
+    def leases(self) -> dict[str, str]:
+        """Worker by run."""
+        ...
+
+    def beat(self, worker: str, about: str) -> None:
+        """The worker lives."""
+        ...
+
+    def beats(self) -> dict[str, int]:
+        """How often each worker has said that it lives."""
+        ...
+
+    def leave(self, worker: str) -> None:
+        """The worker ends; its runs are free."""
+        ...
+
+    def announce(self, kind: str, *, proposal_id: str = "", actor: str = "", text: str = "") -> None:
+        """Add a line to the feed."""
         ...
 
     def feed(self, *, after: int, limit: int) -> list[dict[str, Any]]:
@@ -147,8 +184,26 @@ class Journal(Protocol):
         ...
 
 
+class Peers(Protocol):
+    """The workers that share a journal."""
+
+    @property
+    def worker(self) -> str:
+        """Our own name, never used before."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else can write to this journal."""
+        ...
+
+    def dead(self) -> Collection[str]:
+        """Workers that hold runs and live no longer."""
+        ...
+
+
 class Dispatcher(Protocol):
-    """Lets runs advance. In this process for now; a queue with several workers later."""
+    """Lets runs advance: in this process, or through a queue that several workers share."""
 
     def start(self, advance: Callable[[str], None]) -> None:
         """Begin to work; ``advance(run_id)`` carries a run as far as it goes."""

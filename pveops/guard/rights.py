@@ -21,6 +21,7 @@ def may(policy: Policy, who: Principal, proposal: Proposal, *, channel: str, one
         deny=simple("deny"),
         withdraw=simple("withdraw"),
         stop=simple("stop"),
+        pause=simple("stop"),
         resolve=simple("resolve"),
     )
 

@@ -77,12 +77,12 @@ def rate_plan(plan: Plan, *, bulk_targets: int, own_guests: Iterable[int] = ()) 
     """The tier of a plan: its highest step, raised to RED from ``bulk_targets`` targets on, BLACK for guests that pveops runs on."""
     if not plan.steps:
         return Rating(Tier.BLACK, "a plan without steps")
-    rating = max((rate_call(step.call) for step in plan.steps), key=lambda rated: rated.tier.rank)
+    rating = max((rate_call(step.call) for step in (*plan.steps, *plan.taken_back)), key=lambda rated: rated.tier.rank)
     own = {f"guest/{vmid}" for vmid in own_guests}
     hit = sorted(own.intersection(plan.subjects))
     if hit:
         return Rating(Tier.BLACK, f"pveops itself runs on {', '.join(hit)}")
-    misnamed = next((step for step in plan.steps if not _names_its_target(step.subject, step.call)), None)
+    misnamed = next((step for step in (*plan.steps, *plan.taken_back) if not _names_its_target(step.subject, step.call)), None)
     if misnamed is not None:
         return Rating(Tier.BLACK, f"step {misnamed.key} says {misnamed.subject} and calls {misnamed.call.path}")
     count = len(plan.subjects)

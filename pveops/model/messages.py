@@ -103,6 +103,15 @@ class ExecutorInfo:
     started: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line for the feed about a proposal, as it is written down together with what it tells of."""
+
+    kind: str
+    actor: str = ""
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One change, in order. ``seq`` never repeats."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from pveops.model.codec import STRICT, digest_of
+from pveops.base.canon import digest
+from pveops.model.codec import STRICT, encode
 
 Scalar = str | int | bool | None
 FieldValue = Scalar | tuple[str, ...]
 Method = Literal["POST", "PUT", "DELETE"]
 Op = Literal["is", "has", "lacks", "restarted"]
+MOST_AT_ONCE = 32
+_NODE = re.compile(r"^/nodes/(?P<node>[A-Za-z0-9-]+)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,69 @@ class Step:
     undo: Step | None = None
     no_undo: str = ""
 
+    @property
+    def node(self) -> str:
+        """The node that the call goes to; empty where it goes to none."""
+        match = _NODE.match(self.call.path)
+        return match["node"] if match else ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that have work with it: a migration has two."""
+        target = dict(self.call.params).get("target")
+        return tuple(name for name in (self.node, str(target or "")) if name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """Steps that may be under way together: all of them are settled before the next wave begins. The first is often a canary."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    name: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """How the steps of a plan are carried out. A plan without one runs its steps one after the other and stops at the first that fails.
+
+    Steps on the same subject always keep their order: one whose forerunner failed is not started.
+
+    Attributes:
+        waves: every step of the plan, once, in the order of the plan.
+        at_once: so many steps may be under way together.
+        per_node: so many of them on one node (a migration is on two).
+        may_fail_pct: no further step begins when more than this share of the steps of the waves begun so far went wrong, in percent.
+        deadline_s: no step begins later than so many seconds after the approval; 0 for no such limit.
+        take_back: when too many steps failed, those that are done are taken back by their inverse, last first.
+        before: what must hold before each wave begins.
+        after: what must hold at the end; the run is done only when it was read.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    waves: tuple[Wave, ...]
+    at_once: int = 1
+    per_node: int = 1
+    may_fail_pct: int = 0
+    deadline_s: int = 0
+    take_back: bool = False
+    before: tuple[Fact, ...] = ()
+    after: tuple[Fact, ...] = ()
+
+    def fault(self, keys: tuple[str, ...]) -> str:
+        """Why this cannot be the flow of a plan with these steps; empty where it can."""
+        if tuple(key for wave in self.waves for key in wave.steps) != keys:
+            return "its waves do not hold every step once, in the order of the plan"
+        if not all(wave.steps for wave in self.waves):
+            return "a wave is empty"
+        if not 1 <= self.at_once <= MOST_AT_ONCE or self.per_node < 1:
+            return f"1 to {MOST_AT_ONCE} steps run at once, and at least one on a node"
+        if not 0 <= self.may_fail_pct <= 100 or self.deadline_s < 0:
+            return "a share is 0 to 100 percent, and a deadline is not in the past"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -126,9 +193,10 @@ class Plan:
         args: the arguments of the tool, as given.
         summary: ``Migrate 3 guests off pve03``.
         action: what the confirm button says after "Confirm": ``3 migrations``.
-        steps: executed in this order.
+        steps: executed in this order, or as ``flow`` says.
         changes: the expected diff.
         undo_text: ``Migrate back, in reverse order``, or why there is no way back.
+        flow: waves, limits and checks; none for one step after the other.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -141,16 +209,27 @@ class Plan:
     steps: tuple[Step, ...]
     changes: tuple[Change, ...] = ()
     undo_text: str = ""
+    flow: Flow | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the whole plan."""
-        return digest_of(self)
+        """SHA-256 over the canonical JSON of the whole plan. A flow that is not there is left out: older plans keep their digest."""
+        return digest({key: value for key, value in encode(self).items() if key != "flow" or value is not None})
+
+    @property
+    def taken_back(self) -> tuple[Step, ...]:
+        """The inverse steps that this plan may carry out by itself when it fails."""
+        return tuple(step.undo for step in self.steps if step.undo is not None) if self.flow is not None and self.flow.take_back else ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """What the steps act on, in order, each once."""
         return tuple(dict.fromkeys(step.subject for step in self.steps))
+
+    @property
+    def waves(self) -> tuple[Wave, ...]:
+        """The waves; each step is one of its own where nothing else is said."""
+        return self.flow.waves if self.flow is not None else tuple(Wave(name="", steps=(step.key,)) for step in self.steps)
 
     @property
     def assumed(self) -> tuple[Fact, ...]:
@@ -184,4 +263,24 @@ def then(first: Plan, second: Plan, *, summary: str) -> Plan:
         steps=first.steps + moved,
         changes=first.changes + second.changes,
         undo_text="; ".join(text for text in (first.undo_text, second.undo_text) if text),
+        flow=_joined(first, second, moved),
+    )
+
+
+def _joined(first: Plan, second: Plan, moved: tuple[Step, ...]) -> Flow | None:
+    """The flow of two plans in a row: the stricter limit of both, and what must hold at the end of the second."""
+    if first.flow is None and second.flow is None:
+        return None
+    one, two = (plan.flow or Flow(waves=plan.waves) for plan in (first, second))
+    renamed = dict(zip((step.key for step in second.steps), (step.key for step in moved), strict=True))
+    later = tuple(replace(wave, steps=tuple(renamed[key] for key in wave.steps)) for wave in two.waves)
+    return Flow(
+        waves=one.waves + later,
+        at_once=min(one.at_once, two.at_once),
+        per_node=min(one.per_node, two.per_node),
+        may_fail_pct=min(one.may_fail_pct, two.may_fail_pct),
+        deadline_s=one.deadline_s + two.deadline_s if one.deadline_s and two.deadline_s else 0,
+        take_back=one.take_back and two.take_back,
+        before=tuple(dict.fromkeys(one.before + two.before)),
+        after=two.after,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pveops.model.codec import STRICT
 from pveops.model.proposal import Proposal
@@ -40,6 +40,11 @@ class StepPhase(StrEnum):
         """Whether its effect is there."""
         return self in (StepPhase.DONE, StepPhase.WARNED)
 
+    @property
+    def working(self) -> bool:
+        """Whether it is under way."""
+        return not self.settled and self is not StepPhase.PENDING
+
 
 class RunStatus(StrEnum):
     """How a run stands."""
@@ -69,6 +74,8 @@ class StepState:
 
     key: str
     phase: StepPhase = StepPhase.PENDING
+    picked: bool = False
+    """Its turn has come; it is being looked at."""
     reason: str = ""
     upid: str = ""
     adopted: bool = False
@@ -77,10 +84,14 @@ class StepState:
     ended: datetime | None = None
     intent_node_s: int | None = None
     """The node's own clock at the intent, Unix time in seconds."""
+    child_upid: str = ""
+    """The task that carried out what an order to the HA manager asked for."""
     exit_text: str = ""
     log_tail: tuple[str, ...] = ()
     looked: tuple[str, ...] = ()
     """Where an answer was looked for, in words."""
+    read: tuple[str, ...] = ()
+    """The new state as it was read back."""
     retry_look: bool = False
     """Whether the executor looks again by itself."""
 
@@ -100,11 +111,32 @@ class Run:
     started: datetime | None = None
     ended: datetime | None = None
     stop_asked_by: str = ""
+    paused_by: str = ""
+    wave: int = -1
+    """The number of the last wave that has begun, from 0."""
+    check: Literal["", "before", "after"] = ""
+    """What is being looked at for the run as a whole: the state before the next wave, or at the end."""
+    halted: str = ""
+    """Why no further step begins."""
+    verified: bool = False
+    """What must hold at the end was read."""
+    undo: tuple[StepState, ...] = ()
+    """Inverse steps of what is taken back by itself, in order."""
 
     @property
     def current(self) -> StepState | None:
-        """The first step that is not settled well: the one being worked on, or the one that stopped the run."""
-        return next((step for step in self.steps if not step.phase.good), None)
+        """The step that matters most: one whose outcome is not known, else one under way, else the first that is not settled well."""
+        known = self.steps + self.undo
+        for fits in (lambda step: step.phase is StepPhase.UNKNOWN, lambda step: step.phase.working, lambda step: step.picked):
+            found = next((step for step in known if fits(step)), None)
+            if found is not None:
+                return found
+        return next((step for step in known if not step.phase.good), None)
+
+    @property
+    def was_taken_back(self) -> bool:
+        """Whether everything that was done and has an inverse was taken back."""
+        return bool(self.undo) and all(step.phase.good for step in self.undo)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +149,7 @@ class May:
     deny: str = ""
     withdraw: str = ""
     stop: str = ""
+    pause: str = ""
     resolve: str = ""
     undo: str = ""
 

@@ -11,7 +11,7 @@ from pveops.present.states import State
 
 Offer = Literal["again", "undo", "record"]
 Press = Literal[
-    "approve", "deny", "withdraw", "dry_run", "stop", "look", "happened", "not_happened", "close", "undo", "again", "record", "propose",
+    "approve", "deny", "withdraw", "dry_run", "stop", "pause", "resume", "look", "happened", "not_happened", "close", "undo", "again", "record", "propose",
 ]  # fmt: skip
 """What a button asks Python to do."""
 
@@ -61,7 +61,12 @@ def _waiting(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[
 def _running(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[Offer]) -> list[dict[str, str]]:
     run = view.run
     later = run is not None and not run.stop_asked_by and sum(not step.phase.good for step in run.steps) > 1
-    return [_button("stop", "Stop after this step", off=view.may.stop)] if later and can_sign else []
+    if not later or not can_sign or run is None:
+        return []
+    wide = view.proposal.plan.flow is not None
+    pause = _button("resume", "Go on", off=view.may.pause) if run.paused_by else _button("pause", "Pause", "quiet", off=view.may.pause)
+    stop = _button("stop", "Start no further step" if wide else "Stop after this step", off=view.may.stop)
+    return [pause, stop] if wide or run.paused_by else [stop]
 
 
 def _ended(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[Offer]) -> list[dict[str, str]]:

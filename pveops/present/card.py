@@ -178,6 +178,8 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
             kv("Reach", reach(proposal.plan)),
             kv("Undo", proposal.plan.undo_text or "none"),
         ]
+    if state in ("done", "warned", "stopped") and run is not None:
+        return _no_way_back(proposal.plan, run)
     if state == "refused":
         return [kv("Rule", span(proposal.verdict.rule, "m"))] if proposal.decided_by == "policy" else []
     if state == "unknown" and run is not None and run.current is not None:
@@ -191,6 +193,13 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
             kv("Next look", f"by itself when {node_of(planned)} answers again" if step.retry_look else "only when you ask for it"),
         ]
     return []
+
+
+def _no_way_back(plan: Plan, run: Run) -> list[dict[str, Any]]:
+    """Why what was done cannot be taken back, where it cannot."""
+    good = {step.key for step in run.steps if step.phase.good}
+    why = dict.fromkeys(step.no_undo or "no inverse is known" for step in plan.steps if step.key in good and step.undo is None)
+    return [kv("Undo", f"none: {'; '.join(why)}")] if why else []
 
 
 def _policy(view: ProposalView, *, viewer: str, can_sign: bool) -> str:

@@ -305,6 +305,10 @@ class CardController:
             self._took(card, self._decider.withdraw(proposal_id, ""))
         elif press == "stop":
             self._took(card, self._decider.stop(proposal_id, ""))
+        elif press == "pause":
+            self._took(card, self._decider.pause(proposal_id, ""))
+        elif press == "resume":
+            self._took(card, self._decider.resume(proposal_id, ""))
         elif press in ("look", "happened", "not_happened", "close"):
             self._took(card, self._decider.resolve(proposal_id, ResolveRequest(what=press)))  # type: ignore[arg-type]
             self._follow_again(card)

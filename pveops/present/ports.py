@@ -51,6 +51,14 @@ class Decider(Protocol):
         """Start no further step."""
         ...
 
+    def pause(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Start no further step until it is resumed."""
+        ...
+
+    def resume(self, proposal_id: str, reason: str = "") -> ProposalView:
+        """Go on after a pause."""
+        ...
+
     def resolve(self, proposal_id: str, request: ResolveRequest) -> ProposalView:
         """A person's word on an unknown outcome."""
         ...

@@ -109,7 +109,7 @@ def state_of(view: ProposalView, *, mode: Mode, now: datetime, undone: bool = Fa
     if proposal.status is not ProposalStatus.APPROVED:
         return _OF_STATUS[proposal.status]
     state = _OF_RUN[view.run.status] if view.run else "running"
-    if state == "failed" and undone:
+    if state == "failed" and (undone or (view.run is not None and view.run.was_taken_back)):
         return "undone"
     if mode == "rerun" and view.run is not None and view.run.status.ended:
         return "used"
@@ -125,6 +125,12 @@ def called(view: ProposalView, state: State, *, viewer: str, can_sign: bool) -> 
         return _REFUSED_BY.get(proposal.decided_by, LOOKS["refused"].word)
     if state == "running" and view.run is not None:
         number, of = current_step(view)
+        if view.run.paused_by:
+            return f"Paused by {view.run.paused_by}"
+        if view.run.undo:
+            return "Taking back what was done"
+        if view.proposal.plan.flow is not None and len(view.proposal.plan.waves) > 1 and view.run.wave >= 0 and not view.run.stop_asked_by:
+            return f"Running, {view.proposal.plan.waves[view.run.wave].name}, {number - 1} of {of} done"
         if view.run.stop_asked_by and of > 1:
             return f"Stopping after step {number}"
         return f"Running, step {number} of {of}" if of > 1 else "Running"

@@ -1,59 +1,28 @@
-"""The executor's journal in SQL. What returns from a method is on disk."""
+"""The executor's journal in SQL. What returns from a method is on disk.
+
+Several processes may share one on PostgreSQL: a run has one holder, whose name stands in its lease, and an event is taken only from a
+writer who has seen all events before it. On SQLite the one process of the home writes.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Engine, delete, func, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pveops.base.clock import Clock, SystemClock, iso
-from pveops.base.errors import ConfigError, UnknownName, Used
+from pveops.base.errors import UnknownName, Used
 from pveops.model.codec import decode, encode
+from pveops.model.messages import Said
 from pveops.model.proposal import Proposal, ProposalStatus
-from pveops.store.tables import SCHEMA_VERSION, Base, FeedRow, JournalRow, MetaRow, ProposalRow, RunRow
+from pveops.store.tables import FeedRow, JournalRow, LeaseRow, ProposalRow, RunRow, WorkerRow
 
 E = TypeVar("E")
-
-
-def open_engine(path: Path) -> Engine:
-    """A SQLite database in WAL mode that syncs every commit.
-
-    Raises:
-        ConfigError: the file is no such database, cannot be opened, or was written by a newer pveops.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
-
-    try:
-        Base.metadata.create_all(engine)
-        with Session(engine) as session, session.begin():
-            found = session.get(MetaRow, "schema_version")
-            if found is None:
-                session.add(MetaRow(key="schema_version", value=str(SCHEMA_VERSION)))
-            elif int(found.value) > SCHEMA_VERSION:
-                raise ConfigError(
-                    f"{path} was written by a newer pveops (store version {found.value}, this one knows {SCHEMA_VERSION}).",
-                    hint="Upgrade pveops.",
-                )
-    except DBAPIError as err:
-        raise ConfigError(
-            f"The store {path} cannot be opened: {err.orig}.", hint="Move it away and restore a backup, or check disk and owner."
-        ) from err
-    path.chmod(0o600)
-    return engine
 
 
 class SqlJournal(Generic[E]):
@@ -74,6 +43,7 @@ class SqlJournal(Generic[E]):
         self._on_news = on_news or (lambda: None)
         self._lock = threading.Lock()
         """SQLite has one writer; waiting here is fairer than waiting in its busy handler."""
+        self._postgres = engine.dialect.name == "postgresql"
 
     def add_proposal(self, proposal: Proposal) -> None:
         """Store a new proposal. Raises ``Used`` if its id exists."""
@@ -98,16 +68,16 @@ class SqlJournal(Generic[E]):
             row = session.get(ProposalRow, proposal_id)
             if row is None:
                 raise UnknownName(f"There is no proposal {proposal_id}.", hint="`pveops proposals ls` shows them.")
-            return decode(Proposal, row.body)
+            return replace(decode(Proposal, row.body), version=row.version)
 
     def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
         """Proposals, newest first; ``only_open``: waiting ones and those whose run holds its guests."""
-        query = select(ProposalRow.body).order_by(ProposalRow.number.desc()).limit(limit)
+        query = select(ProposalRow.body, ProposalRow.version).order_by(ProposalRow.number.desc()).limit(limit)
         if only_open:
             running = select(RunRow.proposal_id).where(RunRow.open)
             query = query.where((ProposalRow.status == ProposalStatus.WAITING.value) | ProposalRow.id.in_(running))
         with Session(self._engine) as session:
-            return [decode(Proposal, body) for body in session.scalars(query)]
+            return [replace(decode(Proposal, body), version=version) for body, version in session.execute(query)]
 
     def waiting(self) -> list[Proposal]:
         """Proposals that nobody has decided yet."""
@@ -115,17 +85,24 @@ class SqlJournal(Generic[E]):
         with Session(self._engine) as session:
             return [decode(Proposal, body) for body in session.scalars(query)]
 
-    def open_run(self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: E) -> Proposal:
+    def open_run(
+        self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: E, said: Said, *, worker: str = ""
+    ) -> Proposal:
         """In one transaction: spend the approval, mark the proposal approved, start the run's journal. Raises ``Used``."""
         with self._lock, Session(self._engine) as session:
+            self._in_turn(session)
             saved = self._save(session, proposal)
             session.add(RunRow(id=run_id, proposal_id=proposal.id, approval_id=proposal.approval_id, approval=approval_json, open=True))
             session.add(JournalRow(run_id=run_id, body=encode(first)))
+            if worker:
+                session.add(LeaseRow(run_id=run_id, worker=worker))
+            self._feed(session, proposal.id, said)
             try:
                 session.commit()
             except IntegrityError as err:
                 raise Used(f"The approval of {proposal.id} is spent.", hint="Look at its record.") from err
-            return saved
+        self._on_news()
+        return saved
 
     def approval(self, run_id: str) -> dict[str, Any]:
         """The approval that a run was opened with, as JSON."""
@@ -135,38 +112,129 @@ class SqlJournal(Generic[E]):
                 raise UnknownName(f"There is no run {run_id}.")
             return dict(row.approval)
 
-    def append(self, run_id: str, event: E) -> None:
-        """Add an event to a run's journal."""
-        with self._lock, Session(self._engine) as session, session.begin():
-            session.add(JournalRow(run_id=run_id, body=encode(event)))
+    def record(
+        self, run_id: str, proposal_id: str, events: Sequence[E], *, seen: int, worker: str = "", said: Sequence[Said] = ()
+    ) -> list[E]:
+        """Add events to a run's journal, in one transaction with the lines of the feed about them.
 
-    def close_run(self, run_id: str) -> None:
+        Args:
+            run_id: the run.
+            proposal_id: its proposal, whose version grows.
+            events: in order.
+            seen: how many events of the run the writer knows.
+            worker: who holds the run; empty for a person's word, which needs no lease.
+            said: for the feed.
+
+        Returns:
+            Nothing, or the events that the writer did not know: then nothing was written.
+
+        Raises:
+            Used: another worker has taken the run over; nothing was written.
+        """
+        with self._lock, Session(self._engine) as session, session.begin():
+            self._in_turn(session)
+            if worker:
+                holder = session.scalar(select(LeaseRow.worker).where(LeaseRow.run_id == run_id))
+                if holder != worker:
+                    raise Used(
+                        f"{holder or 'Nobody'} carries the run {run_id} now, not {worker}.", hint="Nothing was written; it goes on there."
+                    )
+            count = session.scalar(select(func.count()).select_from(JournalRow).where(JournalRow.run_id == run_id)) or 0
+            if count != seen:
+                return self._events(session, run_id, seen)
+            session.add_all(JournalRow(run_id=run_id, body=encode(event)) for event in events)
+            session.execute(update(ProposalRow).where(ProposalRow.id == proposal_id).values(version=ProposalRow.version + 1))
+            for line in said:
+                self._feed(session, proposal_id, line)
+        if said:
+            self._on_news()
+        return []
+
+    def close_run(self, run_id: str, proposal_id: str, said: Said) -> None:
         """The run has ended and holds its guests no longer."""
         with self._lock, Session(self._engine) as session, session.begin():
-            row = session.get(RunRow, run_id)
-            if row is not None:
-                row.open = False
+            self._in_turn(session)
+            session.execute(update(RunRow).where(RunRow.id == run_id).values(open=False))
+            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run_id))
+            session.execute(update(ProposalRow).where(ProposalRow.id == proposal_id).values(version=ProposalRow.version + 1))
+            self._feed(session, proposal_id, said)
+        self._on_news()
 
-    def history(self, run_id: str) -> list[E]:
-        """All events of a run, in order."""
-        query = select(JournalRow.body).where(JournalRow.run_id == run_id).order_by(JournalRow.seq)
+    def is_open(self, run_id: str) -> bool:
+        """Whether a run holds its guests."""
         with Session(self._engine) as session:
-            return [decode(self._event_type, body) for body in session.scalars(query)]
+            return bool(session.scalar(select(RunRow.open).where(RunRow.id == run_id)))
+
+    # -- who carries what -----------------------------------------------------------------------------------------------
+
+    def claim(self, run_id: str, worker: str, *, dead: Collection[str] = ()) -> bool:
+        """Take an open run, unless another worker holds it that is not known to be dead. Returns whether it is ours now."""
+        with self._lock, Session(self._engine) as session, session.begin():
+            self._in_turn(session)
+            if not session.scalar(select(RunRow.open).where(RunRow.id == run_id)):
+                return False
+            lease = session.get(LeaseRow, run_id)
+            if lease is None:
+                session.add(LeaseRow(run_id=run_id, worker=worker))
+            elif lease.worker == worker or lease.worker in dead:
+                lease.worker = worker
+            else:
+                return False
+            return True
+
+    def release(self, run_id: str, worker: str) -> None:
+        """Give a run back that is not ended: a person or a later look goes on with it."""
+        with self._lock, Session(self._engine) as session, session.begin():
+            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run_id, LeaseRow.worker == worker))
+
+    def holds(self, run_id: str, worker: str) -> bool:
+        """Whether a run is still ours."""
+        with Session(self._engine) as session:
+            return session.scalar(select(LeaseRow.worker).where(LeaseRow.run_id == run_id)) == worker
+
+    def leases(self) -> dict[str, str]:
+        """Worker by run."""
+        with Session(self._engine) as session:
+            return {row.run_id: row.worker for row in session.execute(select(LeaseRow.run_id, LeaseRow.worker)).all()}
+
+    def beat(self, worker: str, about: str) -> None:
+        """We live."""
+        with self._lock, Session(self._engine) as session, session.begin():
+            row = session.get(WorkerRow, worker)
+            if row is None:
+                session.add(WorkerRow(id=worker, beat=1, about=about))
+            else:
+                row.beat += 1
+
+    def beats(self) -> dict[str, int]:
+        """How often each worker has said that it lives."""
+        with Session(self._engine) as session:
+            return {row.id: row.beat for row in session.execute(select(WorkerRow.id, WorkerRow.beat)).all()}
+
+    def leave(self, worker: str) -> None:
+        """We end: our runs are free."""
+        with self._lock, Session(self._engine) as session, session.begin():
+            session.execute(delete(LeaseRow).where(LeaseRow.worker == worker))
+            session.execute(delete(WorkerRow).where(WorkerRow.id == worker))
+
+    # -- reading --------------------------------------------------------------------------------------------------------
+
+    def history(self, run_id: str, *, after: int = 0) -> list[E]:
+        """The events of a run, in order, without the first so many."""
+        with Session(self._engine) as session:
+            return self._events(session, run_id, after)
 
     def open_runs(self) -> list[tuple[str, str]]:
         """(run id, proposal id) of runs that hold their guests."""
         with Session(self._engine) as session:
             return [(row.id, row.proposal_id) for row in session.execute(select(RunRow.id, RunRow.proposal_id).where(RunRow.open)).all()]
 
-    def announce(self, kind: str, *, proposal_id: str = "", actor: str = "", text: str = "") -> int:
-        """Add a line to the feed; returns its sequence number."""
-        with self._lock, Session(self._engine) as session:
-            row = FeedRow(at=iso(self._clock.now()), kind=kind, proposal_id=proposal_id, actor=actor, text=text)
-            session.add(row)
-            session.commit()
-            seq = row.seq
+    def announce(self, kind: str, *, proposal_id: str = "", actor: str = "", text: str = "") -> None:
+        """Add a line to the feed."""
+        with self._lock, Session(self._engine) as session, session.begin():
+            self._in_turn(session)
+            self._feed(session, proposal_id, Said(kind, actor, text))
         self._on_news()
-        return seq
 
     def feed(self, *, after: int, limit: int) -> list[dict[str, Any]]:
         """Lines of the feed after a sequence number; a negative number means the last so many."""
@@ -178,6 +246,18 @@ class SqlJournal(Generic[E]):
                 {"seq": row.seq, "at": row.at, "kind": row.kind, "proposal_id": row.proposal_id, "actor": row.actor, "text": row.text}
                 for row in rows
             ]
+
+    def _in_turn(self, session: Session) -> None:
+        """One writer at a time, in every process: else a later number of the feed could be seen before an earlier one."""
+        if self._postgres:
+            session.execute(text("SELECT pg_advisory_xact_lock(7318008001)"))
+
+    def _feed(self, session: Session, proposal_id: str, said: Said) -> None:
+        session.add(FeedRow(at=iso(self._clock.now()), kind=said.kind, proposal_id=proposal_id, actor=said.actor, text=said.text))
+
+    def _events(self, session: Session, run_id: str, after: int) -> list[E]:
+        query = select(JournalRow.body).where(JournalRow.run_id == run_id).order_by(JournalRow.seq).offset(after)
+        return [decode(self._event_type, body) for body in session.scalars(query)]
 
     @staticmethod
     def _save(session: Session, proposal: Proposal) -> Proposal:

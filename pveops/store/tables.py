@@ -61,3 +61,20 @@ class FeedRow(Base):
     proposal_id: Mapped[str] = mapped_column(String(16))
     actor: Mapped[str] = mapped_column(String(40))
     text: Mapped[str] = mapped_column(Text)
+
+
+class WorkerRow(Base):
+    """A process that carries runs; ``beat`` grows as long as it lives."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    beat: Mapped[int] = mapped_column(Integer)
+    about: Mapped[str] = mapped_column(Text)
+
+
+class LeaseRow(Base):
+    """Who carries a run at the moment. Only the holder's events are taken."""
+
+    __tablename__ = "leases"
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    worker: Mapped[str] = mapped_column(String(40), index=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pveops.base.ids import new_id
 from pveops.base.secret import Secret
 from pveops.guard.audit import Ledger
 from pveops.guard.events import RunEvent
@@ -15,6 +16,7 @@ from pveops.guard.gate import Gate
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.options import Options
+from pveops.guard.peers import Peers
 from pveops.guard.policy import Policy, shipped
 from pveops.guard.principals import Principal, Principals, Role, save_principals, token_hash
 from pveops.guard.runner import Runner
@@ -23,7 +25,8 @@ from pveops.model.messages import ApproveRequest, ProposeRequest
 from pveops.model.plan import Plan
 from pveops.model.proposal import Approval, Origin, PrincipalKind, Proposal
 from pveops.model.run import Run
-from pveops.store.journal import SqlJournal, open_engine
+from pveops.store.engine import open_engine
+from pveops.store.journal import SqlJournal
 from pveops.testing.fake import FakeCluster
 
 
@@ -75,6 +78,7 @@ class Guarded:
     policy: Policy = field(init=False)
     principals: Principals = field(init=False)
     dispatcher: ByHand = field(init=False)
+    peers: Peers = field(init=False)
     runner: Runner = field(init=False)
     executor: Executor = field(init=False)
 
@@ -127,9 +131,10 @@ class Guarded:
             "journal": self.journal, "ledger": self.ledger, "gate": gate, "clusters": clusters, "dispatcher": self.dispatcher,
             "options": self.options, "clock": clock,
         }  # fmt: skip
-        self.runner = Runner(**common, mint=mint)
+        self.peers = Peers(self.journal, new_id("w"), clock, alone=True)
+        self.runner = Runner(**common, mint=mint, peers=self.peers)
         self.executor = Executor(**common, kill=self.kill, policy=self.policy, identity="x-0000000000000001", runner=self.runner)
-        self.dispatcher.start(self.runner.advance)
+        self.dispatcher.start(self.executor.advance)
 
     def who(self, name: str) -> Principal:
         """A principal."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pveops.base.errors import InputError
 from pveops.model.facts import mismatches
-from pveops.model.plan import Change, Fact, Plan, Step
+from pveops.model.plan import Change, Fact, Flow, Plan, Step, Wave
 from pveops.tools.ports import Ports
 
 _ASSUMED = ("node", "kind", "status", "lock", "template", "digest", "snapshots", "hastate")
@@ -44,6 +44,13 @@ def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
             seen.add(step.subject)
         undone.append(replace(_inverse(step), key=f"s{number}", assumes=assumed))
     count = len(undone)
+    flow = plan.flow and Flow(
+        waves=(Wave(name="wave 1", steps=tuple(step.key for step in undone)),),
+        at_once=plan.flow.at_once,
+        per_node=plan.flow.per_node,
+        may_fail_pct=plan.flow.may_fail_pct,
+        after=tuple(last_word(undone)),
+    )
     return Plan(
         cluster=plan.cluster,
         tool=f"{plan.tool}.undo",
@@ -53,7 +60,14 @@ def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
         steps=tuple(undone),
         changes=tuple(Change(what=change.what, before=change.after, after=change.before) for change in plan.changes if not change.by),
         undo_text="Propose the same again",
+        flow=flow,
     )
+
+
+def last_word(steps: Sequence[Step]) -> list[Fact]:
+    """What the steps leave behind, where a later one on the same field has the last word."""
+    left = {fact.key: fact for step in steps for fact in step.expects if fact.op == "is"}
+    return list(left.values())
 
 
 def _inverse(step: Step) -> Step:

@@ -9,7 +9,7 @@ import typer
 
 from pveops.base.errors import InputError
 from pveops.model.messages import ResolveRequest
-from pveops.surfaces.cli.context import Output, command, open_executor, print_json, print_rows, say
+from pveops.surfaces.cli.context import Output, command, open_executor, open_ops, print_json, print_rows, say
 from pveops.surfaces.cli.reads import OUTPUT
 from pveops.surfaces.cli.show import print_view
 from pveops.surfaces.cli.watch import follow
@@ -113,6 +113,31 @@ def stop(proposal: str = ID, reason: str = typer.Option("", help="Why; it is wri
     with command("proposals.stop"):
         open_executor().stop(proposal, reason)
         say(f"{proposal}: no further step starts.")
+
+
+@proposals.command("pause")
+def pause(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
+    """Start no further step until it is resumed. Steps under way are not interrupted; the run keeps its guests."""
+    with command("proposals.pause"):
+        open_executor().pause(proposal, reason)
+        say(f"{proposal} is paused; `pveops proposals resume {proposal}` lets it go on.")
+
+
+@proposals.command("resume")
+def resume(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
+    """Let a paused run go on."""
+    with command("proposals.resume"):
+        open_executor().resume(proposal, reason)
+        say(f"{proposal} goes on.")
+
+
+@proposals.command("undo")
+def undo(proposal: str = ID, output: Output = OUTPUT) -> None:
+    """Propose the inverse of what a finished run did, on the state as it is now. It waits for its own approval."""
+    with command("proposals.undo"):
+        handle = open_ops(None).undo(proposal).propose()
+        print_view(handle.view(), output)
+        say(f"Confirm with: pveops proposals approve {handle.id}")
 
 
 @proposals.command("watch")

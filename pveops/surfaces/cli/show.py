@@ -11,9 +11,9 @@ from pveops.model.codec import encode
 from pveops.surfaces.cli.context import Output, out, print_json
 
 if TYPE_CHECKING:
-    from pveops.model.plan import Plan
+    from pveops.model.plan import Plan, Step
     from pveops.model.proposal import Preview
-    from pveops.model.run import ProposalView
+    from pveops.model.run import ProposalView, StepState
 
 _TIER = {"green": "green", "yellow": "yellow", "red": "bold red", "black": "bold reverse"}
 _TIER_WORD = {"green": "read", "yellow": "reversible", "red": "destructive", "black": "never"}
@@ -54,7 +54,9 @@ def print_view(view: ProposalView, output: Output) -> None:
         _print_plan(proposal.plan)
         _print_preview(proposal.preview)
     else:
-        for step, state in zip(proposal.plan.steps, view.run.steps, strict=True):
+        if view.run.paused_by:
+            console.print(Text(f"  paused by {view.run.paused_by}", style="yellow"))
+        for step, state in steps_of(view):
             why = f"  {state.reason}" if state.reason else ""
             console.print(Text(f"  {state.phase.value:<11} {step.text}{why}"))
             if state.upid:
@@ -65,9 +67,24 @@ def print_view(view: ProposalView, output: Output) -> None:
         console.print(Text(f"  plan {proposal.digest[:8]}, audit {view.audit[0]} to {view.audit[1]}, {proposal.correlation}", style="dim"))
 
 
+def steps_of(view: ProposalView) -> list[tuple[Step, StepState]]:
+    """Each step with how it stands, and after them those that are taken back."""
+    if view.run is None:
+        return []
+    inverse = {step.key: step for step in view.proposal.plan.taken_back}
+    return [*zip(view.proposal.plan.steps, view.run.steps, strict=True), *((inverse[state.key], state) for state in view.run.undo)]
+
+
 def _print_plan(plan: Plan) -> None:
     console = out()
+    first = {wave.steps[0]: wave.name for wave in plan.flow.waves} if plan.flow is not None else {}
+    if plan.flow is not None:
+        from pveops.present.steps import heading
+
+        console.print(Text(f"  {heading(plan)}"))
     for number, step in enumerate(plan.steps, start=1):
+        if step.key in first:
+            console.print(Text(f"  {first[step.key]}", style="bold"))
         console.print(Text(f"  {number}  {step.text}" + (f"  ({step.note})" if step.note else "")))
         console.print(Text(f"     {step.call.text}", style="dim"))
     for change in plan.changes:

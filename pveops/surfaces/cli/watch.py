@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pveops.base.errors import PveopsError, TransportError
 from pveops.surfaces.cli.context import err, say
+from pveops.surfaces.cli.show import steps_of
 
 if TYPE_CHECKING:
     from pveops.clients.executor import ExecutorClient
@@ -49,9 +50,7 @@ def follow(client: ExecutorClient, proposal_id: str, *, timeout_s: float = 0.0) 
 
 
 def _tell(view: ProposalView, told: dict[str, str]) -> None:
-    if view.run is None:
-        return
-    for step, state in zip(view.proposal.plan.steps, view.run.steps, strict=True):
+    for step, state in steps_of(view):
         if told.get(step.key) != state.phase.value and state.phase.value != "pending":
             told[step.key] = state.phase.value
             say(f"  {state.phase.value:<11} {step.text}" + (f"  {state.reason}" if state.reason else ""))

@@ -176,6 +176,18 @@ def stop(call: Call) -> dict[str, Any]:
     return _view(call, call.id)
 
 
+def pause(call: Call) -> dict[str, Any]:
+    """Start no further step until it is told to go on."""
+    call.parts.executor.pause(call.who, call.id, decode(ReasonRequest, call.body).reason)
+    return _view(call, call.id)
+
+
+def go_on(call: Call) -> dict[str, Any]:
+    """Go on after a pause."""
+    call.parts.executor.go_on(call.who, call.id, decode(ReasonRequest, call.body).reason)
+    return _view(call, call.id)
+
+
 def resolve(call: Call) -> dict[str, Any]:
     """A person's word on an unknown outcome."""
     call.parts.executor.resolve(call.who, call.id, decode(ResolveRequest, call.body))
@@ -248,6 +260,8 @@ def make_app(parts: Parts, news: News) -> Starlette:
             route(f"{one}/deny", "POST", deny),
             route(f"{one}/withdraw", "POST", withdraw),
             route(f"{one}/stop", "POST", stop),
+            route(f"{one}/pause", "POST", pause),
+            route(f"{one}/resume", "POST", go_on),
             route(f"{one}/resolve", "POST", resolve),
             route("/v1/kill", "GET", kill_state),
             route("/v1/kill", "POST", kill),

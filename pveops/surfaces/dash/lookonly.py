@@ -45,4 +45,4 @@ class LookOnly:
             details={"rule": "page-without-gate"},
         )
 
-    approve = deny = withdraw = stop = resolve = _refuse
+    approve = deny = withdraw = stop = pause = resume = resolve = _refuse

@@ -55,8 +55,8 @@ class MigrateArgs(Args):
 
 def start(args: StartArgs, ports: Ports) -> Plan:
     """Start guests that do not run."""
-    looks = _looks(args.guest, ports)
-    _refuse(looks, lambda look: look.status != "stopped", "{} is {} already; nothing to start.")
+    looks = looks_of(args.guest, ports)
+    refuse(looks, lambda look: look.status != "stopped", "{} is {} already; nothing to start.")
     steps = [make.start(look, f"s{number}") for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "running") for look in looks]
     return _plan(
@@ -66,8 +66,8 @@ def start(args: StartArgs, ports: Ports) -> Plan:
 
 def shutdown(args: ShutdownArgs, ports: Ports) -> Plan:
     """Ask running guests to shut down. A guest that does not react keeps running."""
-    looks = _looks(args.guest, ports)
-    _refuse(looks, lambda look: look.status == "stopped", "{} is {} already; nothing to shut down.")
+    looks = looks_of(args.guest, ports)
+    refuse(looks, lambda look: look.status == "stopped", "{} is {} already; nothing to shut down.")
     steps = [make.shutdown(look, f"s{number}", args.timeout_s) for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "stopped") for look in looks]
     return _plan(
@@ -85,8 +85,8 @@ def shutdown(args: ShutdownArgs, ports: Ports) -> Plan:
 
 def reboot(args: ShutdownArgs, ports: Ports) -> Plan:
     """Ask running guests to restart. Pending configuration changes take effect."""
-    looks = _looks(args.guest, ports)
-    _refuse(looks, lambda look: look.status == "stopped", "{} is {}; start it instead.")
+    looks = looks_of(args.guest, ports)
+    refuse(looks, lambda look: look.status == "stopped", "{} is {}; start it instead.")
     steps = [make.reboot(look, f"s{number}", args.timeout_s) for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "running, restarted") for look in looks]
     return _plan("guest.reboot", args, ports, looks, steps, "Reboot", "reboot", changes, "A restart cannot be taken back")
@@ -95,7 +95,7 @@ def reboot(args: ShutdownArgs, ports: Ports) -> Plan:
 def snapshot(args: SnapshotArgs, ports: Ports) -> Plan:
     """Keep the present state of guests under a name."""
     name = check_snapshot(args.name)
-    looks = _looks(args.guest, ports)
+    looks = looks_of(args.guest, ports)
     taken = [look for look in looks if name in look.snapshots]
     if taken:
         have = ", ".join(look.guest.label for look in taken)
@@ -113,8 +113,8 @@ def migrate(args: MigrateArgs, ports: Ports) -> Plan:
         raise InputError(
             f"{target.name} is {target.status}; nothing can move there.", hint="Choose another node; `pveops nodes ls` shows them."
         )
-    looks = _looks(args.guest, ports)
-    _refuse(looks, lambda look: look.guest.node == target.name, f"{{}} is on {target.name} already; nothing to move.")
+    looks = looks_of(args.guest, ports)
+    refuse(looks, lambda look: look.guest.node == target.name, f"{{}} is on {target.name} already; nothing to move.")
     shared = {storage.name: storage.shared for storage in ports.reader.storages().rows}
     steps = [make.migrate(look, f"s{number}", target.name, shared) for number, look in enumerate(looks, start=1)]
     changes = [make.node_change(look, target.name) for look in looks]
@@ -135,7 +135,13 @@ def migrate(args: MigrateArgs, ports: Ports) -> Plan:
     return replace(plan, summary=f"{plan.summary}{off} to {target.name}")
 
 
-def _looks(wanted: str, ports: Ports) -> list[Look]:
+def looks_of(wanted: str, ports: Ports) -> list[Look]:
+    """The guests that were named, looked at.
+
+    Raises:
+        InputError: one is a template, or cannot be read.
+        UnknownName: one is not there.
+    """
     guests = find_guests(wanted, ports.reader.guests())
     templates = [guest for guest in guests if guest.template]
     if templates:
@@ -143,7 +149,12 @@ def _looks(wanted: str, ports: Ports) -> list[Look]:
     return look_at(guests, ports)
 
 
-def _refuse(looks: Sequence[Look], unfit: Callable[[Look], bool], text: str) -> None:
+def refuse(looks: Sequence[Look], unfit: Callable[[Look], bool], text: str) -> None:
+    """Refuse guests that do not fit.
+
+    Raises:
+        InputError: some do not.
+    """
     found = [look for look in looks if unfit(look)]
     if found:
         raise InputError(

@@ -16,6 +16,11 @@ _LINE_BYTES_PER_S = 1 << 30
 """A guess for durations: what a 10 Gbit/s migration network carries."""
 
 
+def keyed(step: Step, key: str) -> Step:
+    """The same step under another key."""
+    return replace(step, key=key, undo=replace(step.undo, key=f"{key}-undo") if step.undo is not None else None)
+
+
 def start(look: Look, key: str) -> Step:
     """Start a stopped guest."""
     ref = look.guest.ref

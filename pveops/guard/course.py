@@ -1,0 +1,92 @@
+"""What the machine needs to know of a plan, and which steps' turn has come. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pveops.model.plan import Flow, Plan
+from pveops.model.run import Run, StepPhase, StepState
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A plan as the machine sees it: keys, whom they act on, in which order."""
+
+    waves: tuple[tuple[str, ...], ...]
+    subject: Mapping[str, str]
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inverse: Mapping[str, str] = field(default_factory=dict)
+    """The key of the inverse step, of every step that has one."""
+    flow: Flow = field(default_factory=lambda: Flow(waves=()))
+
+    @classmethod
+    def of(cls, plan: Plan) -> Course:
+        """The course of a plan."""
+        return cls(
+            waves=tuple(wave.steps for wave in plan.waves),
+            subject={step.key: step.subject for step in plan.steps},
+            nodes={step.key: step.nodes for step in plan.steps},
+            inverse={step.key: step.undo.key for step in plan.steps if step.undo is not None},
+            flow=plan.flow or Flow(waves=()),
+        )
+
+    @classmethod
+    def plain(cls, keys: tuple[str, ...]) -> Course:
+        """Steps one after the other."""
+        return cls(waves=tuple((key,) for key in keys), subject={key: key for key in keys})
+
+    def too_many(self, run: Run) -> str:
+        """Why no further step begins, where too many went wrong; empty where they did not."""
+        bad = [step for step in run.steps if step.phase in (StepPhase.FAILED, StepPhase.UNKNOWN)]
+        begun = sum(len(keys) for keys in self.waves[: run.wave + 1])
+        if not bad or len(bad) * 100 <= self.flow.may_fail_pct * begun:
+            return ""
+        if len(bad) == 1:
+            return bad[0].reason
+        return f"{len(bad)} of {begun} steps went wrong, the first: {bad[0].reason}"
+
+    def left_out(self, run: Run) -> Run:
+        """The run without the steps whose forerunner on the same subject failed."""
+        failed: set[str] = set()
+        steps: list[StepState] = []
+        for step in run.steps:
+            subject = self.subject[step.key]
+            left_out = step.phase is StepPhase.PENDING and subject in failed
+            if step.phase in (StepPhase.FAILED, StepPhase.SKIPPED):
+                failed.add(subject)
+            why = "the step before it on the same target failed"
+            steps.append(replace(step, phase=StepPhase.SKIPPED, picked=False, reason=why) if left_out else step)
+        return replace(run, steps=tuple(steps)) if failed else run
+
+    def next_wave(self, run: Run) -> bool:
+        """Whether the wave that has begun is settled and another one follows."""
+        if run.wave + 1 >= len(self.waves):
+            return False
+        by_key = {step.key: step for step in run.steps}
+        return run.wave < 0 or all(by_key[key].phase.settled for key in self.waves[run.wave])
+
+    def pick(self, run: Run) -> Run:
+        """The run with every step marked whose turn has come: in plan order, within the limits."""
+        if run.wave < 0:
+            return run
+        wave = set(self.waves[run.wave])
+        busy = [step for step in run.steps if step.picked or step.phase.working]
+        at_once = len(busy)
+        load = Counter(node for step in busy for node in self.nodes.get(step.key, ()))
+        held = {self.subject[step.key] for step in busy}
+        limited = bool(self.flow.waves)
+        picked: set[str] = set()
+        for step in run.steps:
+            subject, nodes = self.subject[step.key], self.nodes.get(step.key, ())
+            if step.phase is StepPhase.PENDING and not step.picked and step.key in wave:
+                room = not limited or (at_once < self.flow.at_once and all(load[node] < self.flow.per_node for node in nodes))
+                if room and subject not in held:
+                    picked.add(step.key)
+                    at_once += 1
+                    load.update(nodes)
+                held.add(subject)
+            elif step.phase is StepPhase.UNKNOWN:
+                held.add(subject)
+        return replace(run, steps=tuple(replace(step, picked=True) if step.key in picked else step for step in run.steps))

@@ -23,6 +23,7 @@ check: setup           ## format, lint, types, import contracts
 
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
+	$(BIN)/python benchmarks/metrics.py
 
 truth: setup           ## the simulated cluster against recorded answers of the real API
 	$(BIN)/python -m tests.contract.sim.truth

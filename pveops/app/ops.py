@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle
+from pveops.app.metrics import Metrics
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
 from pveops.base.units import parse_duration_s
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
     from pveops.model.run import ProposalView
     from pveops.settings.profile import Target
 
-Timeframe = Literal["hour", "day", "week", "month", "year"]
-_FRAMES_S: tuple[tuple[float, Timeframe], ...] = (
-    (3600, "hour"),
-    (86_400, "day"),
-    (7 * 86_400, "week"),
-    (31 * 86_400, "month"),
-    (366 * 86_400, "year"),
-)
-
 
 class Ops:
     """One cluster, open for reading, with its tools and a way to propose changes.
@@ -57,6 +49,7 @@ class Ops:
         self._registry = registry
         self._origin = origin
         self._clock = clock
+        self._metrics = Metrics(target, reader, clock)
         self._model = OfflineGrammar()
 
     # -- reading --------------------------------------------------------------------------------------------------------
@@ -99,6 +92,11 @@ class Ops:
     def backups(self, *, storage: str | None = None) -> pd.DataFrame:
         """Backup archives, newest first."""
         return self._frame(BACKUPS, self._reader.backups(storage=storage))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Measurements: ``.query(promql)``, ``.guest(101).cpu("7d")`` …, from a Prometheus where one is set, else from Proxmox VE's RRD."""
+        return self._metrics
 
     def guest(self, wanted: str | int) -> GuestHandle:
         """One guest by id or name.
@@ -231,17 +229,11 @@ class GuestHandle:
         Raises:
             InputError: no such window.
         """
-        from pveops.frames.frame import series_frame  # noqa: PLC0415
-
         try:
             seconds = parse_duration_s(window)
         except ValueError as err:
             raise InputError(f"{err}.") from err
-        timeframe = next((name for most_s, name in _FRAMES_S if seconds <= most_s), None)
-        if timeframe is None or seconds <= 0:
-            raise InputError(f"Proxmox VE keeps one year of measurements, not {window}.", hint="Ask for 1h, 24h, 7d, 30d or 365d.")
-        frame = series_frame(self._ops.reader.series(self._fresh().ref, timeframe))
-        return frame[frame.index >= frame.index.max() - _timedelta(seconds)] if len(frame) else frame
+        return self._ops.metrics.rrd(self._fresh().ref, seconds)
 
     def start(self) -> Draft:
         """Draft: start it."""
@@ -265,12 +257,6 @@ class GuestHandle:
 
     def __repr__(self) -> str:
         return f"{self._guest.label} ({self._guest.kind}) on {self._guest.node}: {self._guest.status}"
-
-
-def _timedelta(seconds: float) -> Any:
-    import pandas as pd  # noqa: PLC0415
-
-    return pd.Timedelta(seconds=seconds)
 
 
 def connect(

@@ -39,6 +39,10 @@ class Profile(BaseModel):
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     write_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    prometheus_url: str = ""
+    """A Prometheus that scrapes this cluster; without one, measurements come from Proxmox VE's own RRD."""
+    prometheus_ca: str = ""
+    prometheus_token_file: str = ""
 
 
 class ExecutorOptions(BaseModel):
@@ -83,9 +87,35 @@ class Target(BaseModel):
         Raises:
             ConfigError: it is not there.
         """
-        if not self.profile.ca:
+        return self._authority(self.profile.ca)
+
+    @property
+    def prometheus_url(self) -> str:
+        """The address of the cluster's Prometheus; empty where none is set."""
+        return self.env.get("PVEOPS_PROMETHEUS_URL", "") or self.profile.prometheus_url
+
+    @property
+    def prometheus_ca(self) -> Path | None:
+        """The PEM file to check the Prometheus' certificate with, where one is set.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        return self._authority(self.profile.prometheus_ca)
+
+    def prometheus_token(self) -> Secret | None:
+        """The bearer token for the Prometheus, where it needs one.
+
+        Raises:
+            ConfigError: its file is missing or open to others.
+        """
+        file = self.profile.prometheus_token_file
+        return read_secret(self.home.root / Path(file).expanduser(), "the token of the Prometheus") if file else None
+
+    def _authority(self, file: str) -> Path | None:
+        if not file:
             return None
-        path = self.home.root / Path(self.profile.ca).expanduser()
+        path = self.home.root / Path(file).expanduser()
         if not path.is_file():
             raise ConfigError(
                 f"The certificate authority file {path} of profile {self.name} is not there.",

@@ -72,7 +72,11 @@ def test_only_the_executors_wiring_imports_the_writer_and_nobody_passes_it_on():
 
 
 def test_each_foreign_client_has_one_home():
-    homes = {"proxmoxer": "clients/cluster/wire.py", "papermill": "runbooks/engine.py"}
+    homes = {
+        "proxmoxer": "clients/cluster/wire.py",
+        "papermill": "runbooks/engine.py",
+        "prometheus_api_client": "clients/metrics/catalogue.py",
+    }
     for path in MODULES:
         for name in imports(path):
             home = homes.get(name.split(".")[0])

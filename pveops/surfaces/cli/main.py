@@ -15,6 +15,7 @@ from pveops.surfaces.cli.do import do, tools
 from pveops.surfaces.cli.executor import executor
 from pveops.surfaces.cli.init import init
 from pveops.surfaces.cli.kill import kill
+from pveops.surfaces.cli.metrics import metrics
 from pveops.surfaces.cli.proposals import proposals
 from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
 from pveops.surfaces.cli.runbook import runbook
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"),
+for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim")):  # fmt: skip
     app.add_typer(group, name=name)
 app.command("up")(up)

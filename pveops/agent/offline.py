@@ -94,7 +94,9 @@ class OfflineGrammar:
             match = rule.pattern.match(plain)
             if match and rule.tool in known:
                 return ModelReply(calls=(ToolCall(rule.tool, rule.args(match)),))
-        near = difflib.get_close_matches(plain.lower(), [rule.example for rule in RULES], n=1, cutoff=0.5)
+        first = plain.lower().partition(" ")[0]
+        same = [rule.example for rule in RULES if rule.example.partition(" ")[0] == first]
+        near = difflib.get_close_matches(plain.lower(), [rule.example for rule in RULES], n=1, cutoff=0.5) if len(same) != 1 else same
         hint = f" Did you mean something like “{near[0]}”?" if near else ""
         return ModelReply(
             text=f"I did not understand “{plain[:120]}”, so nothing was done.{hint} I understand sentences like: {self._examples()}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
 from pveops.app.cluster import FactReader, open_wire
-from pveops.app.handles import Draft, Executors, ProposalHandle
+from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
 from pveops.app.metrics import Metrics
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
@@ -29,7 +29,6 @@ from pveops.tools.undo import undo_plan
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pveops.model.run import ProposalView
     from pveops.settings.profile import Target
 
 
@@ -123,9 +122,17 @@ class Ops:
         """A proposal by its id."""
         return ProposalHandle(self._executors, proposal_id)
 
-    def proposals(self, *, only_open: bool = False) -> list[ProposalView]:
-        """Proposals, newest first."""
-        return self._executors.client().proposals(only_open=only_open)
+    def proposals(self, *, only_open: bool = False, limit: int = 100) -> pd.DataFrame:
+        """Proposals, newest first: ``proposal status risk summary asked_by created expires``; ``ops.proposal(id)`` gives the card of one."""
+        import pandas as pd  # noqa: PLC0415
+
+        rows = [
+            {"proposal": view.proposal.id, "status": status_of(view), "risk": view.proposal.tier.value.upper(), "summary": view.proposal.plan.summary,
+             "asked_by": view.proposal.requester, "created": view.proposal.created, "expires": view.proposal.expires}
+            for view in self._executors.client().proposals(only_open=only_open, limit=limit)
+        ]  # fmt: skip
+        frame = pd.DataFrame(rows, columns=["proposal", "status", "risk", "summary", "asked_by", "created", "expires"])
+        return frame.assign(created=pd.to_datetime(frame["created"], utc=True), expires=pd.to_datetime(frame["expires"], utc=True))
 
     def audit(self, proposal: str | ProposalHandle = "", *, limit: int = 100) -> pd.DataFrame:
         """Audit records, newest last: ``seq at kind actor correlation proposal data``."""

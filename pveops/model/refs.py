@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ GuestKind = Literal["qemu", "lxc"]
 
 _NODE = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$")
 _STORAGE = re.compile(r"^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$")
+_SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
 _SNAPSHOT = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{1,39}$")
 
 MIN_VMID = 100
@@ -51,13 +53,19 @@ def check_snapshot(name: str) -> str:
             "A snapshot cannot be called 'current': Proxmox VE uses that word for the present state.", hint="Choose another name."
         )
     if not _SNAPSHOT.fullmatch(name):
-        better = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:40]
+        better = re.sub(r"[^A-Za-z0-9_-]+", "-", _ascii(name)).strip("-_")[:40]
         better = better if _SNAPSHOT.fullmatch(better) else f"s-{better}"[:40].rstrip("-") if better else "before-upgrade"
         raise InputError(
             f"{name!r} cannot be the name of a snapshot.",
             hint=f"Letters, digits, - and _, starting with a letter, 2 to 40 of them. Try {better}.",
         )
     return name
+
+
+def _ascii(name: str) -> str:
+    """Letters without their marks: ``größe`` is ``groesse``, ``été`` is ``ete``."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFC", name).translate(_SPELT))
+    return plain.encode("ascii", "ignore").decode() or name
 
 
 def check_vmid(vmid: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pveops.base.errors import PveopsError
 from pveops.base.units import grouped
-from pveops.guard.tiers import rate_plan
+from pveops.guard.tiers import rate_call, rate_plan
 from pveops.model.plan import Plan
 from pveops.model.proposal import Check, Preview, Proposal, Tier
 from pveops.model.run import ProposalView, Run
@@ -60,7 +60,7 @@ def card_view(
         "digest": proposal.digest,
         "correlation": proposal.correlation,
         "simulated": proposal.simulated,
-        "risk": risk(proposal.tier),
+        "risk": risk(proposal.tier, many=many(proposal.plan, proposal.tier)),
         "right": _right(view, state, now),
         "lead": leads.lead(view, state, now),
         "lead_icon": leads.origin_icon(view) if state in _BEFORE else "",
@@ -70,7 +70,7 @@ def card_view(
         "changes": _changes(proposal.plan) if state == "waiting" else [],
         "facts": _facts(view, state, now, viewer=viewer, can_sign=can_sign),
         **_checks(preview, state, now, again=seen is not None),
-        "phrase": phrase(proposal) if state == "waiting" and proposal.tier is Tier.RED else "",
+        "phrase": phrase(proposal) if state == "waiting" and proposal.tier is Tier.RED and can_sign and not barred(view, viewer) else "",
         **actions(view, state, viewer=viewer, can_sign=can_sign, offers=offers),
         "foot": _foot(view, state, preview, now, again=seen is not None),
         "record": [_record_row(row, now) for row in record],
@@ -87,7 +87,7 @@ def draft_view(plan: Plan, *, now: datetime, tier: Tier | None = None, seen: Pre
     state: State = "draft"
     return {
         **_frame(plan, state, LOOKS[state].word),
-        "id": "", "digest": plan.digest, "correlation": "", "simulated": False, "risk": risk(tier), "right": {"text": "Not proposed"},
+        "id": "", "digest": plan.digest, "correlation": "", "simulated": False, "risk": risk(tier, many=many(plan, tier)), "right": {"text": "Not proposed"},
         "lead": lead, "lead_icon": "", "note": None, "steps": steps.planned(plan, state), "steps_title": steps.heading(plan),
         "changes": _changes(plan), "facts": [kv("Reach", reach(plan)), kv("Undo", plan.undo_text or "none")],
         **(_checks(seen, state, now, again=True) if seen else {"checks": [], "checks_title": ""}),
@@ -95,6 +95,11 @@ def draft_view(plan: Plan, *, now: datetime, tier: Tier | None = None, seen: Pre
         "foot": [[span("Plan "), span(digest_short(plan.digest), "m")], *([[span(_state_read(seen, now, again=True))]] if seen else []), _zone()],
         "record": [], "message": dict(message) if message else None, "says": f"Draft: {plan.summary}", "text_lead": plain(lead),
     }  # fmt: skip
+
+
+def many(plan: Plan, tier: Tier) -> bool:
+    """Whether a plan is RED for the number of its guests alone: none of its calls is."""
+    return tier is Tier.RED and all(rate_call(step.call).tier.rank < Tier.RED.rank for step in plan.steps)
 
 
 def phrase(proposal: Proposal) -> str:

@@ -146,7 +146,7 @@ def current_step(view: ProposalView) -> tuple[int, int]:
     return min(good + 1, of), of
 
 
-def risk(tier: Tier) -> dict[str, object]:
-    """The risk chip: word, meaning, and how many of its four steps are filled."""
+def risk(tier: Tier, *, many: bool = False) -> dict[str, object]:
+    """The risk chip: word, meaning, and how many of its four steps are filled. ``many``: only the number of guests makes it RED."""
     means, steps = _RISK[tier]
-    return {"tier": tier.value, "word": tier.value.upper(), "means": means, "steps": steps}
+    return {"tier": tier.value, "word": tier.value.upper(), "means": "many guests" if many else means, "steps": steps}

@@ -80,7 +80,10 @@ def run(notebook: Path, result: Path, parameters: Mapping[str, Value], *, kernel
                 execution_timeout=timeout_s,
                 cwd=str(notebook.parent),
                 # over TCP every user of the machine could listen to the kernel's output
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                # and what the kernel tells of its own end is no message to people
+                config=Config(
+                    {"KernelManager": {"transport": "ipc"}, "NotebookClient": {"extra_arguments": ["--IPKernelApp.log_level=50"]}}
+                ),
             )
     except papermill.PapermillExecutionError as err:
         broken = f"{err.ename}: {err.evalue}"

@@ -91,11 +91,16 @@ class Tool:
         try:
             return self.args.model_validate(dict(given))
         except ValidationError as err:
+            missing = [str(item["loc"][0]) for item in err.errors(include_url=False) if item["type"] == "missing" and item["loc"]]
+            if missing:
+                raise InputError(f"{self.name} needs {' and '.join(missing)}.", hint=f"It takes: {self._takes()}.") from err
             misfits = "; ".join(
                 f"{'.'.join(str(part) for part in item['loc']) or 'arguments'}: {item['msg']}" for item in err.errors(include_url=False)
             )
-            wanted = ", ".join(f"{name}{'' if info.is_required() else '?'}" for name, info in self.args.model_fields.items()) or "none"
-            raise InputError(f"{self.name} does not take these arguments: {misfits}.", hint=f"It takes: {wanted}.") from err
+            raise InputError(f"{self.name} does not take these arguments: {misfits}.", hint=f"It takes: {self._takes()}.") from err
+
+    def _takes(self) -> str:
+        return ", ".join(f"{name}{'' if info.is_required() else '?'}" for name, info in self.args.model_fields.items()) or "none"
 
 
 class Registry:
@@ -181,7 +186,7 @@ def result_of(
     status: Status = "partial" if answer.partial else "ok" if rows else "no_data"
     said = text if rows else none
     if answer.partial:
-        said += f" Not seen: {'; '.join(f'{gap.what} ({gap.why})' for gap in answer.gaps)}."
+        said += f" Not seen: {'; '.join(dict.fromkeys(f'{gap.what} ({gap.why})' for gap in answer.gaps))}."
     return ToolResult(
         status=status,
         text=said,

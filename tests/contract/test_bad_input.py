@@ -80,7 +80,7 @@ def env_of(stack, **changes):
         (["do", "guest.start", "101"], 2, "already; nothing to start"),
         (["do", "guest.start", "102"], 2, "is a template"),
         (["do", "guest.snapshot", "101", "current"], 2, "present state"),
-        (["do", "guest.snapshot", "101"], 2, "name: Field required"),
+        (["do", "guest.snapshot", "101"], 2, "guest.snapshot needs name"),
         (["do", "guest.explode", "101"], 2, "There is no tool called guest.explode"),
         (["do", "guest.reboot", "101", "--frce", "1"], 2, "has no argument frce"),
         (["do", "guest.reboot", "tag:nosuchtag"], 2, "No guest carries the tag"),
@@ -94,7 +94,10 @@ def env_of(stack, **changes):
         (["proposals", "resolve", "p-000000", "maybe"], 2, "cannot be said"),
         (["kill", "off", "--why", " "], 2, "wants a reason"),
         (["up", "--tour"], 3, "--tour needs --sim"),
-        (["runbook", "run", "nosuch"], 2, "There is no notebook"),
+        (["runbook", "run", "nosuch"], 2, "There is no runbook called nosuch"),
+        (["runbook", "run", "nosuch.ipynb"], 2, "There is no notebook nosuch.ipynb"),
+        (["guests", "ls", "--node", "nosuch"], 2, "There is no node called nosuch"),
+        (["do", "guest.migrate", "101"], 2, "guest.migrate needs target"),
     ],
 )
 def test_wrong_words(stack, words, code, said):

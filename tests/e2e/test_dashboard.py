@@ -229,6 +229,25 @@ def test_a_proposal_from_elsewhere_is_confirmed_here(visit, stack):
     page.get_by_text(f"{proposal.id} ended: done").wait_for(timeout=15_000)
 
 
+def test_every_button_of_a_card_reaches_python(visit, stack):
+    page = visit()
+    proposal = stack.ops().guest(107).snapshot("buttons").propose()
+    card = page.locator("section.card").filter(has_text="Snapshot 107")
+    card.wait_for(timeout=15_000)
+    card.get_by_role("button", name="Dry run").click()
+    card.get_by_text("Nothing was written.").wait_for(timeout=10_000)
+    card.get_by_role("button", name="Deny").click()
+    page.locator("section.card[data-s=denied]").wait_for(timeout=10_000)
+    assert stack.client().proposal(proposal.id).proposal.status == "denied"
+    card.get_by_role("button", name="Show record").click()
+    card.get_by_text("proposal.denied").wait_for(timeout=10_000)
+    page.screenshot(path=SHOTS / "denied.png")
+    card.get_by_role("button", name="Check again and propose anew").click()
+    anew = page.locator("section.card[data-s=waiting]").filter(has_text="Snapshot 107")
+    anew.get_by_role("button", name="Deny").click()
+    anew.wait_for(state="detached", timeout=10_000)
+
+
 def test_trouble_is_said_where_it_is(visit, stack):
     page = visit()
     stack.client().kill(on=True, why="drill of the test")

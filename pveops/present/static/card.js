@@ -196,7 +196,8 @@ class Card {
 
   press(type) {
     if (this.busy) return;
-    const seq = this.desk.send({ type, card: this.key, digest: this.view.digest, phrase: type === "approve" ? this.typed : undefined });
+    const said = type === "approve" ? { phrase: this.typed } : {}; // never a key without a value: Panel cannot send one, and says nothing
+    const seq = this.desk.send({ type, card: this.key, digest: this.view.digest, ...said });
     this.busy = { type, seq };
     this.tick();
   }

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -69,6 +70,14 @@ def command(name: str) -> Iterator[str]:
             raise
 
 
+def show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Our own warnings as messages; those of libraries are for their developers."""
+    if category is UserWarning:
+        say(str(message), "yellow")
+
+
 def fail(error: PveopsError) -> int:
     """Tell an error in one paragraph on stderr; returns the exit code."""
     text = Text(error.message, style="bold")
@@ -106,23 +115,30 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None, default=plain) + "\n")
 
 
-def print_rows(rows: Iterable[Mapping[str, Any]], order: Sequence[str]) -> None:
-    """A table on stdout."""
+def print_rows(rows: Iterable[Mapping[str, Any]], order: Sequence[str], *, fit: bool = False) -> list[str]:
+    """A table on stdout. ``fit``: on a narrow terminal the last columns are left out and returned, so that no name, state or time is cut."""
     from pveops.frames.display import heading, numeric, shown
 
+    rows, console = list(rows), out()
+    if console.is_terminal and fit:
+        widths = [max([cell_len(heading(column)), *(cell_len(shown(column, row.get(column))) for row in rows)]) + 2 for column in order]
+        kept = next((n for n in range(len(order), 1, -1) if sum(widths[:n]) <= console.width + 2), 1)
+    else:
+        kept = len(order)
+    order, left_out = order[:kept], list(order[kept:])
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for column in order:
         table.add_column(
             heading(column),
             justify="right" if numeric(column) else "left",
-            no_wrap=column in ("name", "node", "status", "started", "created"),
+            no_wrap=fit or column in _WHOLE,
         )
     for row in rows:
         table.add_row(*(Text(shown(column, row.get(column)), style=_style(column, row.get(column))) for column in order))
-    console = out()
     if not console.is_terminal:
         console.width = max(console.width, 400)
     console.print(table)
+    return left_out
 
 
 def print_result(result: ToolResult, output: Output, order: Sequence[str] = ()) -> None:
@@ -142,11 +158,14 @@ def print_result(result: ToolResult, output: Output, order: Sequence[str] = ()) 
             }
         )
         return
-    if result.rows:
-        print_rows(result.rows, order or result.order or tuple(result.rows[0]))
+    left_out = print_rows(result.rows, order or result.order or tuple(result.rows[0]), fit=True) if result.rows else []
     say(result.text, "dim" if result.status == "ok" else "")
+    if left_out:
+        say(f"Too narrow for: {', '.join(left_out)}. A wider terminal, a pipe or -o json has them.", "dim")
 
 
+_WHOLE = frozenset({"name", "node", "status", "started", "created", "proposal", "risk", "seq", "at", "tool", "runbook", "Records"})
+"""Columns that are never wrapped."""
 _STYLES = {"running": "green", "online": "green", "done": "green", "ok": "green", "available": "green", "failed": "red", "offline": "red",
            "error": "red", "unknown": "magenta", "warnings": "yellow", "warned": "yellow", "stopped": "dim", "waiting": "cyan"}  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 import typer.main
@@ -10,7 +11,7 @@ import typer.main
 from pveops.base.errors import PveopsError
 from pveops.base.version import VERSION
 from pveops.surfaces.cli.audit import audit
-from pveops.surfaces.cli.context import fail
+from pveops.surfaces.cli.context import fail, show_warning
 from pveops.surfaces.cli.do import do, tools
 from pveops.surfaces.cli.executor import executor
 from pveops.surfaces.cli.init import init
@@ -49,6 +50,7 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code. Our own errors become one paragraph, never a traceback."""
     command = typer.main.get_command(app)
+    warnings.showwarning = show_warning
     try:
         code = command.main(args=arguments, prog_name="pveops", standalone_mode=False)
     except PveopsError as error:

@@ -24,12 +24,13 @@ ID = typer.Argument(help="Id of the proposal, p-….")
 @proposals.command("ls")
 def ls(
     only_open: bool = typer.Option(False, "--open", help="Only what waits, runs, or needs a person."),
-    limit: int = 50,
+    limit: int = typer.Option(50, min=1, help="At most so many."),
     output: Output = OUTPUT,
 ) -> None:
     """List proposals, newest first."""
     from pveops.app.handles import status_of
     from pveops.model.codec import encode
+    from pveops.present.words import count
 
     with command("proposals.ls"):
         views = open_executor().proposals(only_open=only_open, limit=limit)
@@ -38,14 +39,14 @@ def ls(
             return
         rows = [
             {
-                "proposal": view.proposal.id, "status": status_of(view), "risk": view.proposal.tier.value, "summary": view.proposal.plan.summary,
+                "proposal": view.proposal.id, "status": status_of(view), "risk": view.proposal.tier.value.upper(), "summary": view.proposal.plan.summary,
                 "asked by": view.proposal.requester, "created": view.proposal.created,
             }
             for view in views
         ]  # fmt: skip
         if rows:
             print_rows(rows, tuple(rows[0]))
-        say(f"{len(rows)} proposals." if rows else "No proposals.", "dim")
+        say(f"{count(len(rows), 'proposal')}." if rows else "No proposals.", "dim")
 
 
 @proposals.command("show")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pveops.model.run import ProposalView, StepState
 
 _TIER = {"green": "green", "yellow": "yellow", "red": "bold red", "black": "bold reverse"}
-_TIER_WORD = {"green": "read", "yellow": "reversible", "red": "destructive", "black": "never"}
 _MARK = {"ok": "ok", "warn": "warning", "fail": "no", "unknown": "not known"}
 
 
@@ -38,11 +37,16 @@ def print_view(view: ProposalView, output: Output) -> None:
         print_json(encode(view))
         return
     from pveops.app.handles import status_of
+    from pveops.present.card import many
+    from pveops.present.states import risk
 
     proposal, console = view.proposal, out()
     head = Text(f"[{status_of(view)}] ", style="bold")
     head.append(f"{proposal.id}  ")
-    head.append(f"{proposal.tier.value.upper()} {_TIER_WORD[proposal.tier.value]}", style=_TIER[proposal.tier.value])
+    head.append(
+        f"{proposal.tier.value.upper()} {risk(proposal.tier, many=many(proposal.plan, proposal.tier))['means']}",
+        style=_TIER[proposal.tier.value],
+    )
     if proposal.status.open:
         head.append(f"  expires {moment(proposal.expires, now=view.server_time)} UTC", style="dim")
     if proposal.simulated:
@@ -64,7 +68,13 @@ def print_view(view: ProposalView, output: Output) -> None:
     if proposal.reason:
         console.print(Text(f"  {proposal.reason}"))
     if view.audit:
-        console.print(Text(f"  plan {proposal.digest[:8]}, audit {view.audit[0]} to {view.audit[1]}, {proposal.correlation}", style="dim"))
+        console.print(Text(f"  plan {proposal.digest[:8]}, {audit_span(view.audit)}, {proposal.correlation}", style="dim"))
+
+
+def audit_span(seqs: tuple[int, ...]) -> str:
+    """Where the ledger tells of it: ``audit 9``, ``audit 9 to 14``."""
+    first, last = seqs[0], seqs[-1]
+    return f"audit {first}" if first == last else f"audit {first} to {last}"
 
 
 def steps_of(view: ProposalView) -> list[tuple[Step, StepState]]:

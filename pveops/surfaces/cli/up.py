@@ -29,9 +29,9 @@ def up(
         False, "--tour", help="With --sim: run the tour notebook, let a second process confirm its proposal, verify the audit, leave."
     ),
     profile: str = typer.Option(None, "--profile", "-p", help="Profile of config.toml; with --sim always sim."),
-    lab_port: int = typer.Option(0, help="Port of JupyterLab; 8888 or the next free one if not given."),
-    dash_port: int = typer.Option(0, help="Port of the pages; 5006 or the next free one if not given."),
-    sim_port: int = typer.Option(0, help="Port of the simulated cluster; 8006 or the next free one if not given."),
+    lab_port: int = typer.Option(0, show_default=False, help="Port of JupyterLab; 8888 or the next free one if not given."),
+    dash_port: int = typer.Option(0, show_default=False, help="Port of the pages; 5006 or the next free one if not given."),
+    sim_port: int = typer.Option(0, show_default=False, help="Port of the simulated cluster; 8006 or the next free one if not given."),
     nodes: int = typer.Option(3, help="Nodes of the simulated cluster."),
     guests: int = typer.Option(40, help="Guests of the simulated cluster."),
     speed: float = typer.Option(1.0, help="Simulated seconds per second."),

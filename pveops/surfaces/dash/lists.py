@@ -149,10 +149,13 @@ def feed_block(seen: Seen | None, events: Sequence[Event], now: datetime) -> Blo
 
 
 def _told(events: Sequence[Event]) -> Iterable[tuple[datetime, Block]]:
+    over = {event.proposal_id for event in events if event.kind.startswith("proposal.") and event.kind != "proposal.waiting"}
     for event in events:
         said = _EVENTS.get(event.kind)
         if said is not None:
             icon, text, below = said
+            if event.kind == "proposal.waiting" and event.proposal_id in over:
+                below = "{id}"  # it waits no longer; what became of it stands above
             words = {"actor": event.actor, "id": event.proposal_id, "text": event.text}
             yield (
                 event.at,

@@ -125,6 +125,8 @@ def node_fullest(args: FullestArgs, ports: Ports) -> ToolResult:
 def guest_list(args: GuestListArgs, ports: Ports) -> ToolResult:
     """Guests, filtered."""
     answer = ports.reader.guests()
+    if args.node and all(guest.node != args.node for guest in answer.rows):
+        find_node(args.node, ports.reader.nodes())  # a node without guests is no mistake, a wrong name is
     rows = [
         guest
         for guest in answer.rows
@@ -139,7 +141,7 @@ def guest_list(args: GuestListArgs, ports: Ports) -> ToolResult:
         answer,
         GUESTS.rows(rows),
         text=f"{len(rows)} {wanted}.",
-        none=f"None of {len(answer.rows)} guests match: {wanted}.",
+        none=f"None of {len(answer.rows)} guests match: {wanted}." if answer.rows else "No guests.",
         order=GUESTS.order,
     )
 

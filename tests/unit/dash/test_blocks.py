@@ -264,6 +264,9 @@ def test_the_feed_mixes_news_and_tasks_newest_first():
     assert [(item["who"] + item["text"], item["day"]) for item in block["items"]] == [
         ("p-1 ended: done", ""), ("anna asks: Migrate {x}", ""), ("qmigrate 101 web-1 on pve1", "2026-11-19"),
     ]  # fmt: skip
+    assert block["items"][1]["sub"] == "p-1, waiting for approval"
+    decided = [*events, Event(seq=4, at=NOW, kind="proposal.denied", proposal_id="p-1", actor="jonas")]
+    assert [item["sub"] for item in lists.feed_block(seen(), decided, NOW)["items"] if "asks" in item["text"]] == ["p-1"]
     assert lists.feed_block(None, [], NOW)["state"] == "loading"
     assert lists.feed_block(seen(), [], NOW)["state"] == "empty"
 

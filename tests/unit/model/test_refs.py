@@ -47,7 +47,17 @@ def test_references_name_their_paths_and_subjects():
 
 
 @pytest.mark.parametrize(
-    ("name", "better"), [("before upgrade", "before-upgrade"), ("1st", "s-1st"), ("a", "s-a"), ("", "before-upgrade"), ("x" * 41, "x" * 40)]
+    ("name", "better"),
+    [
+        ("before upgrade", "before-upgrade"),
+        ("1st", "s-1st"),
+        ("a", "s-a"),
+        ("", "before-upgrade"),
+        ("x" * 41, "x" * 40),
+        ("größe", "groesse"),
+        ("été", "ete"),
+        ("快照", "before-upgrade"),
+    ],
 )
 def test_a_bad_snapshot_name_is_answered_with_a_good_one(name, better):
     with pytest.raises(InputError) as refused:

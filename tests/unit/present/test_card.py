@@ -136,6 +136,7 @@ def test_what_may_not_be_pressed_says_why():
     card = card_view(barred, viewer="anna", can_sign=True, mode=mode, now=now)
     assert card["actions"][0]["off"] == card["hint"] == "Another person must approve it."
     assert plain(card["facts"][0]["v"]) == "Needs one approval, but not yours"
+    assert card["phrase"] == "", "words that lead nowhere are not asked for"
 
 
 def test_whoever_asked_for_a_red_plan_does_not_confirm_it_on_a_card():
@@ -151,6 +152,14 @@ def test_red_asks_for_words_and_yellow_does_not():
     assert card["actions"][0]["kind"] == "danger"
     assert card_of("waiting")["phrase"] == ""
     assert phrase(samples.proposal()) == "3 migrations"
+
+
+def test_red_says_whether_the_calls_or_the_number_of_guests_make_it_so():
+    assert card_of("waiting-red")["risk"]["means"] == "destructive"
+    view, mode, now = EVERY["waiting"]
+    raised = replace(view, proposal=replace(view.proposal, tier=Tier.RED))
+    card = card_view(raised, viewer="jonas", can_sign=True, mode=mode, now=now)
+    assert (card["risk"]["word"], card["risk"]["means"]) == ("RED", "many guests")
 
 
 def test_a_proposal_whose_time_is_over_is_expired_before_the_executor_says_so():

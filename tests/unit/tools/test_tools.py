@@ -197,7 +197,7 @@ def test_local_disks_are_copied_and_ha_is_given_time(ports, reader):
         ("guest.reboot", {"guest": "106"}, "start it instead"),
         ("guest.reboot", {"guest": "101", "timeout_s": 1}, "greater than or equal to 5"),
         ("guest.snapshot", {"guest": "101", "name": "a b"}, "cannot be the name"),
-        ("guest.snapshot", {"guest": "101"}, "name: Field required"),
+        ("guest.snapshot", {"guest": "101"}, "guest.snapshot needs name."),
         ("guest.snapshot", {"guest": "101", "name": "x1", "nosuch": 1}, "nosuch"),
     ],
 )

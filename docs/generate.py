@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pveops.frames.columns import TABLES
+from pveops.sim.faults.kinds import described
 from pveops.tools.library import standard
 
 HERE = Path(__file__).parent
@@ -66,7 +67,68 @@ def tools() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"frames.md": frames, "tools.md": tools}
+_FAULTS_HEAD = """\
+# Faults of the simulated cluster
+
+Whatever goes wrong on a real cluster can be made to go wrong here, on demand, and each fault knows the truth about itself: component, cause, start,
+end, and the action that puts it right. It ends as `repaired` when somebody does the right thing through the API, as `cleared` when it is put right by
+hand (`pveops sim fault clear`, which stands for somebody at the machine), as `expired` when it was given a time, and is `void` when there was
+nothing left to befall at its moment.
+
+```
+pveops sim fault kinds                       all kinds; with a name, all about one
+pveops sim fault add node-down node=pve2     what is left out is chosen by the seed of the cluster
+pveops sim fault add memory-leak --in 10min --for 2h
+pveops sim fault ls -o json                  the truth about all faults so far
+pveops sim fault clear node-down-1           or: all
+pveops sim serve --scenario night.toml …     faults from the start; with `fault add --scenario` later
+```
+
+The commands talk to the control door of a running simulation (its info file names it; `--info` when it is not that of `pveops up --sim`). Exit
+code 2: no such fault, parameter or victim, nothing was changed; 3: a file cannot be read; 4: nothing answers.
+
+A scenario file is TOML. `at` and `for` are simulated time (seconds, or `90s`, `10min`, `2h`, `1d`), other keys are parameters; when one step is not
+possible, none is played:
+
+```toml
+name = "A bad night"
+
+[[fault]]
+kind = "storage-full"
+storage = "pbs-01"
+
+[[fault]]
+kind = "node-down"
+at = "10min"
+for = "1h"
+```
+
+The same seed, the same scenario and the same requests give the same victims and the same answers. Two things run on the wall clock, because clients
+do: waits (`real ms`, `real s`) and the ends of certificates, tickets and tokens.
+
+"""
+
+
+def faults() -> str:
+    """All kinds of faults."""
+    lines = ["| fault | what happens | ends by |", "|---|---|---|"]
+    lines += [
+        f"| [`{row['kind']}`](#{row['kind']}) | {row['doc']} | {'the API' if row['by'] == 'api' else 'a hand'} |" for row in described()
+    ]
+    for row in described():
+        lines += ["", f"## `{row['kind']}`", "", f"{row['doc']}", "", f"* Cause: {row['cause']}", f"* A client sees: {row['sees']}"]
+        lines += [f"* Put right by: {row['repair']}"]
+        if row["parameters"]:
+            lines += ["", "| parameter | default | unit | allowed | meaning |", "|---|---|---|---|---|"]
+        for one in row["parameters"]:
+            default = (
+                one["default"] if one["default"] == "chosen by the seed" else f"`{one['default']}`" if one["default"] != "" else "none"
+            )
+            lines.append(f"| `{one['name']}` | {default} | {one['unit']} | {one['allowed']} | {one['doc']} |")
+    return _FAULTS_HEAD + "\n".join(lines) + "\n"
+
+
+PAGES = {"frames.md": frames, "tools.md": tools, "faults.md": faults}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

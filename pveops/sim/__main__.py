@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--ha-guests", type=int, default=0, help="how many guests high availability manages")
     serve.add_argument("--inventory", type=Path, help="JSON description of the cluster to simulate")
     serve.add_argument("--start-s", type=float, help="simulated time at the start, seconds since the epoch")
+    serve.add_argument("--scenario", type=Path, help="TOML file: which faults begin when")
     commands.add_parser("coverage", help="how many methods of the API are simulated")
     return parser
 

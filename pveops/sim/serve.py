@@ -29,6 +29,10 @@ from pveops.base.files import OwnerLock, write_whole
 from pveops.sim import certs
 from pveops.sim.clock import SimClock
 from pveops.sim.control import Control
+from pveops.sim.faults import scenario
+from pveops.sim.faults.engine import Faults
+from pveops.sim.faults.spec import Stage
+from pveops.sim.faults.weather import Weather
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
 from pveops.sim.seed.people import LOGINS, TOKENS
@@ -60,6 +64,7 @@ class ServeOptions:
         ha_guests: how many guests high availability manages.
         inventory: a JSON file that describes the cluster; then nodes and guests are taken from it.
         start_s: the simulated time at the start, seconds since the epoch; the real time when not given.
+        scenario: a file that says which faults begin when.
     """
 
     info: Path
@@ -75,6 +80,7 @@ class ServeOptions:
     ha_guests: int = 0
     inventory: Path | None = None
     start_s: float | None = None
+    scenario: Path | None = None
 
     def check(self) -> None:
         """Refuse numbers that cannot be.
@@ -198,6 +204,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(options: ServeOptions) -> None:
     stop = _stop_event()
+    steps = scenario.read(options.scenario) if options.scenario is not None else []
     listener = _listen(options.host, options.port)
     home = _Home(options.state_dir)
     log = None
@@ -209,19 +216,22 @@ async def _serve(options: ServeOptions) -> None:
         world = _make_world(options, start_s, secret)
         names = ["localhost", *world.cluster.nodes]
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
-        files = certs.make(home.folder, names, addresses)
-        world.certificates = dict.fromkeys(world.cluster.nodes, files.facts)
+        desk = certs.Desk(home.folder, names, addresses, shift_s=start_s - time.time())
+        world.desk = desk
+        world.certificates = dict.fromkeys(world.cluster.nodes, desk.own.facts)
         gc.freeze()  # what exists now stays: collections need not look at thousands of guests again and again
         for node in world.cluster.nodes.values():
-            node.fingerprint = files.fingerprint
+            node.fingerprint = desk.own.fingerprint
         clock = SimClock(start_s, options.speed)
-        control = Control(world, clock, secrets.token_hex(8))
-        edge = Edge(world, clock.now_s, control, log, options.latency_ms / 1000)
+        faults = Faults(world, Stage(world, Weather(options.seed), desk))
+        faults.play(steps)
+        control = Control(world, clock, faults, secrets.token_hex(8))
+        edge = Edge(world, clock.now_s, control, faults, log, options.latency_ms / 1000)
         runner = web.ServerRunner(web.Server(edge.handle, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
-        await web.SockSite(runner, listener, ssl_context=files.context()).start()
+        await web.SockSite(runner, listener, ssl_context=desk.context()).start()
         url = canonical_url(options.host, listener.getsockname()[1])
-        _tell(options, world, edge, files, secret, url, f"{url}{control.root}")
+        _tell(options, world, edge, desk, secret, url, f"{url}{control.root}")
         await asyncio.to_thread(importlib.import_module, "pveops.sim.physics.load")
         await stop.wait()
         options.info.unlink(missing_ok=True)
@@ -238,7 +248,7 @@ def _tell(
     options: ServeOptions,
     world: World,
     edge: Edge,
-    files: certs.Certificates,
+    desk: certs.Desk,
     secret: Callable[[str], str],
     url: str,
     control: str,
@@ -250,14 +260,15 @@ def _tell(
     facts = {
         "url": url,
         "urls": [url],
-        "ca": str(files.ca),
-        "fingerprint": files.fingerprint,
+        "ca": str(desk.own.ca),
+        "fingerprint": desk.own.fingerprint,
         "nodes": list(world.cluster.nodes),
         "version": world.release.version,
         "pid": os.getpid(),
         "speed": options.speed,
         "seed": options.seed,
         "control": control,
+        "control_ca": str(desk.trusted),
         "logins": logins,
         "tokens": tokens,
     }

@@ -18,6 +18,8 @@ from aiohttp import web
 from pveops.sim.contract.dispatch import Api, Request
 from pveops.sim.control import Control
 from pveops.sim.errors import RefusedError
+from pveops.sim.faults.engine import Faults
+from pveops.sim.faults.weather import Effect
 from pveops.sim.methods.table import Encoded, Plain, Rows
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.state.tickets import claimed_user
@@ -31,6 +33,7 @@ _REFUSED_LOGIN_S = 3.0
 
 _FORMATS = ("json", "extjs")
 _FORBIDDEN = 403
+_FAIR = Effect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,12 @@ def _success(data: Any, *, extjs: bool) -> Answer:
     return Answer(200, body=orjson.dumps(document))
 
 
+def _spoiled(effect: Effect) -> Answer:
+    """The answer that a fault gives instead of the right one."""
+    body = orjson.dumps({"data": None, "message": f"{effect.message}\n"}) if effect.message else b""
+    return Answer(effect.status, effect.reason, body, _JSON if body else "")
+
+
 class Edge:
     """Handles every request of the process, one after the other: handlers never wait, so state needs no locks.
 
@@ -154,15 +163,19 @@ class Edge:
         world: what is simulated.
         now_s: the simulated time, seconds since the epoch.
         control: the door for tests and faults.
+        faults: what happens to requests on their way.
         log: where requests are recorded.
         latency_s: real seconds that each answer waits after its effect has happened.
     """
 
-    def __init__(self, world: World, now_s: Callable[[], float], control: Control, log: RequestLog, latency_s: float) -> None:
+    def __init__(
+        self, world: World, now_s: Callable[[], float], control: Control, faults: Faults, log: RequestLog, latency_s: float
+    ) -> None:
         self._world = world
         self._now_s = now_s
         self._api = Api(world)
         self._control = control
+        self._faults = faults
         self._log = log
         self._latency_s = latency_s
 
@@ -177,17 +190,36 @@ class Edge:
         path, _, query = request.raw_path.partition("?")
         body = await request.read()
         if self._control.is_for(path):
+            self._world.advance(self._now_s())
             status, data = self._control.answer(request.method, path, query, body)
             return self._respond(Answer(status, "OK" if status == 200 else "refused", orjson.dumps(data)))
         wanted, params, refusal = self._read(request, path, query, body)
         claimed = claimed_user(wanted.cookie, wanted.authorization)
         seq = self._log.received(request.method, unquote(wanted.path), params, claimed)
-        answer = _refusal(refusal, extjs=False) if refusal else self._decide(path, wanted)
-        wait_s = max(answer.delay_s, self._latency_s)
+        self._world.advance(self._now_s())
+        effect = self._faults.over(request.method, unquote(wanted.path)) or _FAIR
+        answer = _spoiled(effect)
+        if effect.done:
+            right = _refusal(refusal, extjs=False) if refusal else self._decide(path, wanted)
+            answer = answer if effect.status else right
+        if request.method != "GET":
+            self._faults.look()
+        wait_s = max(answer.delay_s, self._latency_s, effect.delay_s)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         self._log.answered(seq, answer.status, (time.perf_counter() - began_s) * 1000)
-        return self._respond(answer)
+        return await self._break_off(request, answer) if effect.cut else self._respond(answer)
+
+    async def _break_off(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        """Send half of the body, then close the connection."""
+        whole = self._respond(answer)
+        half = web.StreamResponse(status=whole.status, reason=whole.reason, headers=whole.headers)
+        half.content_length = max(len(answer.body), 2)
+        await half.prepare(request)
+        await half.write(answer.body[: len(answer.body) // 2])
+        if request.transport is not None:
+            request.transport.close()
+        return half
 
     @staticmethod
     def _read(request: web.BaseRequest, path: str, query: str, body: bytes) -> tuple[Request, dict[str, Any], RefusedError | None]:
@@ -217,7 +249,6 @@ class Edge:
             text = f"no formatter for uri {wanted.path}, {parts[2]}"
             return Answer(501, _single_line(text), text.encode(), "text/plain")
         extjs = parts[2] == "extjs"
-        self._world.advance(self._now_s())
         try:
             return _success(self._api.answer(wanted), extjs=extjs)
         except RefusedError as err:

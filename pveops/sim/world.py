@@ -21,6 +21,7 @@ from pveops.sim.tasks.schedule import Schedule
 from pveops.sim.tasks.task import Task
 
 if TYPE_CHECKING:
+    from pveops.sim.certs import Desk
     from pveops.sim.physics.load import Load
 
 REPOSITORY = "simulated"
@@ -65,6 +66,10 @@ class World:
         """Services that somebody stopped, by node."""
         self.certificates: dict[str, dict[str, Any]] = {}
         """What the API tells about the certificate of each node."""
+        self.custom_certificate: dict[str, Any] | None = None
+        """The same of one that somebody uploaded; it is shown instead."""
+        self.desk: Desk | None = None
+        """Shows certificates, while a server runs."""
         self.caches: dict[Any, Any] = {}
         """Answers kept for one broadcast, by what they belong to."""
 

@@ -15,6 +15,7 @@ from pveops.sim.state.identity import Principal
 from pveops.sim.state.volumes import usable_storage
 from pveops.sim.tasks import disks, lifecycle, power, restore
 from pveops.sim.tasks.lifecycle import CopyPlan, Plan
+from pveops.sim.tasks.migrate import local_disks
 from pveops.sim.tasks.power import refuse_lock
 from pveops.sim.tasks.snapshots import find_snapshot
 
@@ -224,6 +225,8 @@ def clone(call: Call) -> str:
     target: str = call.p.get("target", call.p["node"])
     if target not in call.cluster.nodes:
         raise failed(f"no such cluster node '{target}'")
+    if target != guest.node and local_disks(call.cluster, guest):
+        raise failed(f"can't clone to node '{target}' ({guest.noun} uses local storage)")
     full = bool(call.p.get("full", not guest.template))
     storage = _copy_storage(call, guest, full=full)
     if "snapname" in call.p:

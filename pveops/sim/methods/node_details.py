@@ -233,11 +233,10 @@ def versions(call: Call) -> list[dict[str, Any]]:
 
 @api.reads("GET /nodes/{node}/certificates/info")
 def certificates(call: Call) -> list[dict[str, Any]]:
-    """The certificates of the node: the one that this server shows."""
-    facts = call.world.certificates.get(call.node.name)
-    if not facts:
-        return []
-    return [{"filename": "pve-ssl.pem", **facts}]
+    """The certificates of the node; a custom one is shown instead of its own."""
+    own, custom = call.world.certificates.get(call.node.name), call.world.custom_certificate
+    files = (("pve-ssl.pem", own), ("pveproxy-ssl.pem", custom))
+    return [{"filename": name, **facts} for name, facts in files if facts]
 
 
 @api.reads("GET /nodes/{node}/dns")

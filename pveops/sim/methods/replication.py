@@ -7,6 +7,7 @@ from typing import Any
 from pveops.sim.calendar import next_event
 from pveops.sim.errors import failed, modified
 from pveops.sim.methods.table import Call, Rows, Table
+from pveops.sim.physics import replication
 from pveops.sim.props import split_list
 from pveops.sim.state.digest import sha1_of
 
@@ -124,7 +125,7 @@ def _remove(call: Call, job: dict[str, Any]) -> None:
 def _status(call: Call, job: dict[str, Any]) -> dict[str, Any]:
     row = _row(call, job)
     guest = call.cluster.guests.get(row["guest"])
-    return row | {
+    shown: dict[str, Any] = {
         "source": guest.node if guest else call.p["node"],
         "vmtype": guest.kind if guest else "qemu",
         "fail_count": int(job.get("fail_count", 0)),
@@ -132,6 +133,13 @@ def _status(call: Call, job: dict[str, Any]) -> dict[str, Any]:
         "last_try": int(job.get("last_try", job.get("last_sync", 0))),
         "next_sync": int(next_event(str(job.get("schedule", "*/15")), call.now_s)),
     }
+    by_plan = replication.state(call.cluster, job, call.now_s)
+    if by_plan is not None:
+        shown["last_sync"] = max(shown["last_sync"], int(by_plan.last_sync_s))
+        shown["last_try"] = max(shown["last_try"], int(by_plan.last_try_s))
+        shown |= {"duration": round(by_plan.duration_s, 3), "fail_count": by_plan.fail_count}
+        shown |= {"error": by_plan.error} if by_plan.error else {}
+    return row | shown
 
 
 @api.reads("GET /nodes/{node}/replication")

@@ -124,7 +124,10 @@ def update(call: Call) -> dict[str, str]:
         storage.options.pop(key, None)
     if call.p.get("disable") == 0:
         storage.options.pop("disable", None)
-    storage.options |= _options(call)
+    options = _options(call)
+    if options.pop("password", None) is not None:
+        storage.secret_s = call.now_s
+    storage.options |= options
     call.cluster.generation += 1
     return {"storage": name, "type": storage.kind}
 

@@ -160,6 +160,19 @@ def interfaces(node: Node, now_s: float | None = None) -> dict[str, dict[str, An
     return found
 
 
+def slaves(node: Node) -> list[str]:
+    """The cards that belong to a bond or a bridge."""
+    found = interfaces(node)
+    joined = " ".join(f"{one.get('slaves', '')} {one.get('bridge_ports', '')}" for one in found.values()).split()
+    return [name for name, one in found.items() if one["type"] == "eth" and name in joined]
+
+
+def bandwidth(node: Node, now_s: float) -> float:
+    """Bytes per second that the network of a node carries: half of it while one of its cards has no link."""
+    limping = any(not flap.link_at(now_s) for flap in node.flaps)
+    return node.network_bytes_s * (0.5 if limping else 1.0)
+
+
 def _usual(node: Node) -> dict[str, dict[str, Any]]:
     card = {"type": "eth", "method": "manual", "method6": "manual", "active": 1, "exists": 1, "families": ["inet"]}
     gateway = node.ip.rsplit(".", 1)[0] + ".1"

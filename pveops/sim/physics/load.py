@@ -212,6 +212,10 @@ class Load:
         value: Floats = self._table[_ROW[name]][index]
         return value
 
+    def mean_cpu(self, guest: Guest) -> float:
+        """What the shape of a guest is multiplied with for its CPU use, as a fraction."""
+        return float(self._table[_ROW["cpu"]][guest.index])
+
     def _bump(self, row: Floats, moment_s: Floats) -> tuple[Floats, Floats]:
         """Number of the block, and how far its burst has come: 0 before, 1 after."""
         length, duration = row[_ROW["block"]], row[_ROW["burst_s"]]

@@ -9,7 +9,6 @@ from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.node import Node
 from pveops.sim.state.storage import Storage
 
-_FULLEST = 0.995
 _CREEP_PER_DAY = 0.0004
 """Growth of a storage that was declared full, as a fraction of its size."""
 
@@ -86,9 +85,9 @@ class SpaceBook:
             used = storage.total * (storage.full[node] + _CREEP_PER_DAY * days) + since
         else:
             used = storage.used + (storage.growth + volumes.per_day) * days + volumes.held
-        return Space(storage.total, int(min(max(used, 0), storage.total * _FULLEST)))
+        return Space(storage.total, int(min(max(used, 0), storage.total)))
 
     def root(self, node: Node, moment_s: float) -> Space:
         """The root file system of a node."""
         used = node.root_used + _ROOT_GROWTH * (moment_s - self._anchor_s) / DAY_S
-        return Space(node.root_total, int(min(max(used, 0), node.root_total * _FULLEST)))
+        return Space(node.root_total, int(min(max(used, 0), node.root_total)))

@@ -18,6 +18,8 @@ _GIB = 1024**3
 
 _AT_ONCE_QEMU = frozenset(
     {
+        "cpulimit",
+        "cpuunits",
         "description",
         "hookscript",
         "lock",

@@ -53,7 +53,7 @@ class Flap(Spell):
 
 @dataclass(slots=True, kw_only=True)
 class BadBackup(Spell):
-    """Backups of a guest (or, without ``vmid``, of all guests onto ``storage``) that go wrong.
+    """Backups of a guest (or, without ``vmid``, of all guests onto ``storage``, of all nodes or of one) that go wrong.
 
     ``text`` is what is said about the guest, ``bare`` what the whole task ends with instead of ``job errors``, and with ``warnings`` above 0
     the backup is made after all, with that many warnings.
@@ -61,13 +61,14 @@ class BadBackup(Spell):
 
     vmid: int = 0
     storage: str = ""
+    node: str = ""
     text: str = ""
     bare: str = ""
     warnings: int = 0
 
-    def concerns(self, vmid: int, storage: str, moment_s: float) -> bool:
-        """Whether a backup of that guest onto that storage at that moment goes wrong."""
-        return self.at(moment_s) and self.vmid in (0, vmid) and self.storage in ("", storage)
+    def concerns(self, vmid: int, storage: str, node: str, moment_s: float) -> bool:
+        """Whether a backup of that guest (0: before any guest) onto that storage by that node at that moment goes wrong."""
+        return self.at(moment_s) and self.vmid in (0, vmid) and self.storage in ("", storage) and self.node in ("", node)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,9 +101,13 @@ class Ills:
     dying: list[Dying] = field(default_factory=list)
     lagging: list[Lagging] = field(default_factory=list)
 
-    def bad_backup(self, vmid: int, storage: str, moment_s: float) -> BadBackup | None:
-        """What goes wrong with a backup of that guest onto that storage at that moment."""
-        return next((one for one in self.backups if one.concerns(vmid, storage, moment_s)), None)
+    def bad_backup(self, vmid: int, storage: str, node: str, moment_s: float) -> BadBackup | None:
+        """What goes wrong with a backup of that guest onto that storage by that node at that moment."""
+        return next((one for one in self.backups if one.concerns(vmid, storage, node, moment_s)), None)
+
+    def bare_error(self, storage: str, node: str, moment_s: float) -> str:
+        """What a backup onto that storage ends with before it comes to any guest; empty when it begins as it should."""
+        return next((one.bare for one in self.backups if one.bare and one.concerns(0, storage, node, moment_s)), "")
 
     def dying_task(self, node: str, kind: str, moment_s: float) -> Dying | None:
         """Why a task that starts there and then will die."""

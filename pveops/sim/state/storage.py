@@ -53,6 +53,8 @@ class Storage:
     growth: float = 0.0
     full: dict[str, float] = field(default_factory=dict)
     """Nodes on which it is filled to a given fraction, whatever its volumes add up to."""
+    secret_s: float = 0.0
+    """When somebody last entered the password of its server, seconds since the epoch."""
     down: bool = False
     """Whether what it stands on does not answer."""
     hangs: bool = False

@@ -35,12 +35,15 @@ class Gate:
         self._ids = identities
         self._key = key
         self.wall_s = wall
+        self.issued = 0
+        """How many tickets were given out."""
 
     def _sign(self, text: str) -> str:
         return base64.b64encode(hmac.new(self._key, text.encode(), hashlib.sha512).digest()).decode()
 
     def issue(self, userid: str) -> tuple[str, str]:
         """A fresh ticket and its CSRF token."""
+        self.issued += 1
         stamp = f"{int(self.wall_s()):08X}"
         text = f"PVE:{userid}:{stamp}"
         return f"{text}::{self._sign(text)}", f"{stamp}:{self._csrf(stamp, userid)}"

@@ -12,6 +12,11 @@ _OWNER = re.compile(r"(?:(?:\d+|base-\d+-[^/]+)/)*(?:vm|base|subvol)-(\d+)-[^/]*
 """A linked clone carries the name of its base image before its own."""
 
 
+_LEAST_FREE = 32 * 1024**2
+_FULL = {"lvmthin": "Cannot create new thin volume, free space in thin pool reached threshold.", "lvm": "insufficient free space"}
+"""What a storage says that has no room for the beginning of an image."""
+
+
 def usable_storage(cluster: Cluster, name: str, node: str) -> Storage:
     """The storage, if the node has it and it is on.
 
@@ -52,10 +57,12 @@ def allocate(
     """A new disk image of ``size`` bytes for a guest, with the first free number.
 
     Raises:
-        RefusedError: 500, the storage holds no such content.
+        RefusedError: 500, the storage holds no such content, or is full.
     """
     if content not in storage.content:
         raise failed(f"storage '{storage.name}' does not support content-type '{content}'")
+    if cluster.free_bytes(storage, node) < min(size, _LEAST_FREE):
+        raise failed(f"unable to create image: {_FULL.get(storage.kind, 'No space left on device')}")
     shown = form if storage.kind in FILE_TYPES and form else "raw"
     stem = stem or f"vm-{vmid}-disk"
     volumes = storage.place(node)

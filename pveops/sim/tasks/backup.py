@@ -34,7 +34,7 @@ class BackupWish:
 
 def _read_disks(cluster: Cluster, guest: Guest, storage: Storage, task: Task) -> Body:
     used = used_bytes(cluster, guest)
-    bad = cluster.ills.bad_backup(guest.vmid, storage.name, cluster.now_s)
+    bad = cluster.ills.bad_backup(guest.vmid, storage.name, guest.node, cluster.now_s)
     if bad is not None and not bad.warnings:
         yield _STEP_S
         task.say(f"ERROR: {bad.text}")
@@ -90,10 +90,10 @@ def vzdump(cluster: Cluster, node: str, wish: BackupWish) -> Work:
 
     def work(task: Task) -> Body:
         task.say(f"INFO: starting new backup job: vzdump {wish.command}")
-        bad = cluster.ills.bad_backup(0, wish.storage, cluster.now_s)
-        if bad is not None and bad.bare:
+        bare = cluster.ills.bare_error(wish.storage, node, cluster.now_s)
+        if bare:
             yield _REMOVE_S
-            raise failed(bad.bare)
+            raise failed(bare)
         try:
             storage = usable_storage(cluster, wish.storage, node)
         except RefusedError as err:

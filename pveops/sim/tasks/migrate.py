@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pveops.sim.errors import failed
 from pveops.sim.physics import transfer
+from pveops.sim.physics.hardware import bandwidth
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Disk, Guest
 from pveops.sim.state.storage import Volume
@@ -87,7 +88,7 @@ def _arrive(cluster: Cluster, guest: Guest, target: str) -> None:
 
 
 def _bandwidth(cluster: Cluster, source: str, target: str) -> float:
-    return min(cluster.nodes[source].network_bytes_s, cluster.nodes[target].network_bytes_s)
+    return min(bandwidth(cluster.nodes[name], cluster.now_s) for name in (source, target))
 
 
 def _copy_disks(cluster: Cluster, guest: Guest, target: str, teller: _Teller) -> Body:

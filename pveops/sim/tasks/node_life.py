@@ -68,18 +68,31 @@ def _join(room: Room, node: Node) -> None:
     quorate = cluster.quorate
     node.online = node.reachable = True
     node.restarting = False
-    for gap in node.gaps:
-        gap.until_s = min(gap.until_s, cluster.now_s)
-    speak_again(cluster, node)
+    tell_again(cluster, node)
     _tell(room, node, "corosync", f"[KNET  ] link: host: {node.nodeid} link: 0 is up")
     _tell(room, node, "corosync", f"[TOTEM ] A new membership was formed. Members joined: {node.nodeid}")
     if not quorate and cluster.quorate:
         _tell(room, node, "pmxcfs", "[status] notice: node has quorum")
 
 
+def stop_telling(cluster: Cluster, node: Node) -> None:
+    """The node works on, but tells nobody about itself and its guests."""
+    if node.silent_since_s is None:
+        fall_silent(cluster, node)
+        node.gaps.append(Spell(since_s=cluster.now_s))
+
+
+def tell_again(cluster: Cluster, node: Node) -> None:
+    """The node tells about itself again, unless it is away."""
+    if not node.online or not node.reachable or node.silent_since_s is None:
+        return
+    for gap in node.gaps:
+        gap.until_s = min(gap.until_s, cluster.now_s)
+    speak_again(cluster, node)
+
+
 def _silence(room: Room, node: Node) -> None:
-    fall_silent(room.cluster, node)
-    node.gaps.append(Spell(since_s=room.cluster.now_s))
+    stop_telling(room.cluster, node)
     node.reachable = False
     room.cluster.agenda.add(room.cluster.now_s + MEMBERSHIP_S, lambda: _leave(room, node))
 

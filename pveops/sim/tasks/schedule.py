@@ -208,8 +208,7 @@ class Schedule:
     def _begin(self, job: str, options: dict[str, Any], node: str, start_s: float) -> Run:
         run = Run(job, options, node, start_s)
         run.warned = noise.unit(self._cluster.seed, "warned", node, int(start_s)) < _WARNING
-        bad = self._cluster.ills.bad_backup(0, str(options.get("storage", "local")), start_s)
-        run.bare = bad.bare if bad is not None else ""
+        run.bare = self._cluster.ills.bare_error(str(options.get("storage", "local")), node, start_s)
         return run
 
     def _append(self, run: Run, guest: Guest, likely: float, *, incremental: bool) -> None:
@@ -217,7 +216,7 @@ class Schedule:
         chance = noise.unit(seed, "backup", guest.vmid, int(run.start_s))
         begin_s = run.ends[-1] + 0.5 if run.ends else run.start_s + 1.0
         seconds = transfer.backup_seconds(self._used(guest), incremental=incremental)
-        bad = self._cluster.ills.bad_backup(guest.vmid, str(run.options.get("storage", "local")), begin_s)
+        bad = self._cluster.ills.bad_backup(guest.vmid, str(run.options.get("storage", "local")), run.node, begin_s)
         if bad is not None and bad.warnings:
             run.warned, run.warnings = True, bad.warnings
         elif bad is not None:

@@ -9,8 +9,10 @@ import typer
 
 from pveops.surfaces.cli.context import Output, print_json, print_rows, say
 from pveops.surfaces.cli.reads import OUTPUT
+from pveops.surfaces.cli.sim_faults import fault
 
 sim = typer.Typer(help="A simulated Proxmox VE cluster: to try, test and rehearse without hardware.", no_args_is_help=True)
+sim.add_typer(fault, name="fault")
 
 
 @sim.command("serve")
@@ -25,13 +27,15 @@ def serve(
     seed: Optional[int] = typer.Option(None, help="The same seed gives the same cluster."),
     request_log: Path = typer.Option(None, help="JSON lines: every request received and answered."),
     state_dir: Path = typer.Option(None, help="Keeps certificate authority and tokens from start to start."),
+    ha_guests: int = typer.Option(0, help="How many guests high availability manages."),
+    scenario: Path = typer.Option(None, help="TOML file: which faults begin when (docs/faults.md)."),
 ) -> None:
     """Serve the HTTPS API of a simulated cluster until it is told to stop."""
     from pveops.sim.serve import DEFAULT_SEED, ServeOptions, run
 
     options = ServeOptions(
         info=info, nodes=nodes, guests=guests, port=port, host=host, speed=speed, latency_ms=latency_ms, seed=DEFAULT_SEED if seed is None else seed,
-        request_log=request_log, state_dir=state_dir,
+        request_log=request_log, state_dir=state_dir, ha_guests=ha_guests, scenario=scenario,
     )  # fmt: skip
     raise typer.Exit(run(options))
 

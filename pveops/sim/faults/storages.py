@@ -1,0 +1,224 @@
+"""Faults of storages: full, nearly full, offline, hanging."""
+
+from __future__ import annotations
+
+import re
+
+from pveops.sim.faults import pick
+from pveops.sim.faults.spec import Fault, Parameter, Stage, Values
+from pveops.sim.faults.weather import Effect, Rule
+from pveops.sim.state.ills import BadBackup
+from pveops.sim.state.journal import ERROR, WARNING
+from pveops.sim.state.storage import Storage, Volume
+from pveops.sim.tasks import node_life
+
+_LOST_VMID = 9999
+_WRONG_ADDRESS = "192.0.2.199"
+_A_STORAGE = Parameter(name="storage", doc="Which storage.", pick=pick.storages, what="storage that answers")
+
+
+def _forgotten(storage: Storage, size: int, now_s: float) -> Volume:
+    """Something big that nobody needs any more, of a kind that the storage holds."""
+    if storage.kind == "pbs":
+        return Volume(
+            f"{storage.name}:backup/vm/{_LOST_VMID}/2025-03-01T02:00:00Z", "backup", size, "pbs-vm", int(now_s), _LOST_VMID, subtype="qemu"
+        )
+    if "backup" in storage.content:
+        volid = f"{storage.name}:backup/vzdump-qemu-{_LOST_VMID}-2025_03_01-02_00_00.vma.zst"
+        return Volume(volid, "backup", size, "vma.zst", int(now_s), _LOST_VMID, subtype="qemu")
+    if "iso" in storage.content:
+        return Volume(f"{storage.name}:iso/old-archive.iso", "iso", size, "iso", int(now_s))
+    return Volume(f"{storage.name}:vm-{_LOST_VMID}-disk-0", "images", size, "raw", int(now_s), _LOST_VMID)
+
+
+class StorageFull(Fault):
+    """A storage is full: a forgotten volume takes what was left."""
+
+    name = "storage-full"
+    cause = "A backup or image of a guest that does not exist any more (9999) was never removed."
+    sees = "Use at the limit in every view; backups onto it and new images fail and say `No space left on device`; the volume is in its content."
+    repair = "Free space: DELETE /nodes/{node}/storage/{storage}/content/{volume} of the forgotten volume, or enough others."
+    parameters = (
+        _A_STORAGE,
+        Parameter(
+            name="node",
+            doc="On which node; of a shared storage all nodes see the same.",
+            pick=pick.nodes_of_storage,
+            what="node that has it",
+        ),
+        Parameter(name="used_fraction", doc="How full it is then.", unit="fraction", default=1.0, low=0.5, high=1.0),
+    )
+
+    def __init__(self, stage: Stage, values: Values) -> None:
+        super().__init__(stage, values)
+        self._bad: BadBackup | None = None
+
+    @property
+    def _storage(self) -> Storage | None:
+        return self.cluster.storages.get(self.values["storage"])
+
+    @property
+    def component(self) -> str:
+        storage = self._storage
+        alone = storage is not None and not storage.shared
+        return f"storage/{self.values['node']}/{self.values['storage']}" if alone else f"storage/{self.values['storage']}"
+
+    def _fraction(self) -> float:
+        storage = self._storage
+        return self.world.space.storage(storage, self.values["node"], self.cluster.now_s).fraction if storage else 0.0
+
+    def begin(self) -> None:
+        storage, node = self.cluster.storages[self.values["storage"]], self.values["node"]
+        space = self.world.space.storage(storage, node, self.since_s)
+        size = max(int(space.total * self.values["used_fraction"]) - space.used, 0) + 1
+        self._volume = _forgotten(storage, size, self.since_s - 600 * 86400)
+        storage.place(node)[self._volume.volid] = self._volume
+        self.cluster.generation += 1
+        if self.values["used_fraction"] >= 0.999:
+            where = "" if storage.shared else node
+            text = "write error - No space left on device" if storage.kind != "pbs" else _PBS_FULL
+            self._bad = BadBackup(since_s=self.since_s, storage=storage.name, node=where, text=text)
+            self.cluster.ills.backups.append(self._bad)
+            self.world.schedule.reconsider()
+
+    def healed(self) -> bool:
+        storage = self._storage
+        if storage is None or self._volume.volid not in storage.place(self.values["node"]):
+            return True
+        return self._fraction() < float(self.values["used_fraction"]) - 0.05
+
+    def undo(self) -> None:
+        storage = self._storage
+        if storage is not None:
+            storage.place(self.values["node"]).pop(self._volume.volid, None)
+            self.cluster.generation += 1
+
+    def settle(self) -> None:
+        if self._bad is not None:
+            self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
+            self.world.schedule.reconsider()
+
+
+_PBS_FULL = (
+    "backup write data failed: command error: write_data upload error: pipelined request failed: No space left on device (os error 28)"
+)
+
+
+class ThinPoolNearFull(StorageFull):
+    """A thin pool is nearly full: its disks promise more than it has."""
+
+    name = "thin-pool-near-full"
+    cause = "The image of a guest that does not exist any more (9999) was never removed."
+    sees = "Use of the pool on that node above the given fraction in every view; nothing fails yet. The image is in the content of the storage."
+    parameters = (
+        Parameter(name="storage", doc="Which thin pool.", pick=pick.thin_pools, what="thin pool"),
+        Parameter(name="node", doc="On which node.", pick=pick.nodes_of_storage, what="node that has it"),
+        Parameter(name="used_fraction", doc="How full it is then.", unit="fraction", default=0.97, low=0.5, high=0.998),
+    )
+
+
+class StorageOffline(Fault):
+    """A storage on the network does not answer any more."""
+
+    name = "storage-offline"
+    cause = "Somebody entered a wrong address of its server (192.0.2.199)."
+    sees = (
+        "/nodes/{node}/storage: active 0 and no sizes; /cluster/resources: status unknown; its content: 500 `storage '…' is not online`; backups "
+        "onto it end with a bare error text instead of `job errors`."
+    )
+    repair = "Enter the right address: PUT /storage/{storage} with server (or monhost) as it was."
+    parameters = (
+        Parameter(
+            name="storage", doc="Which storage.", pick=pick.remote_storages, what="storage on a server with an address in its configuration"
+        ),
+    )
+
+    @property
+    def component(self) -> str:
+        return f"storage/{self.values['storage']}"
+
+    def begin(self) -> None:
+        name = self.values["storage"]
+        storage = self.cluster.storages[name]
+        self._key = pick.address_key(self.world, name)
+        self._right = storage.options[self._key]
+        storage.options[self._key] = _WRONG_ADDRESS
+        storage.down = True
+        text = f"could not activate storage '{name}': {name}: error fetching datastores - 500 Can't connect to {_WRONG_ADDRESS}:8007 (No route to host)"
+        self._bad = BadBackup(since_s=self.since_s, storage=name, bare=text)
+        self.cluster.ills.backups.append(self._bad)
+        self.cluster.generation += 1
+        self.world.schedule.reconsider()
+        for node in self.cluster.nodes.values():
+            if node.powered and storage.on_node(node.name):
+                self.cluster.emit(node.name, "pvestatd", text, severity=ERROR)
+
+    def healed(self) -> bool:
+        storage = self.cluster.storages.get(self.values["storage"])
+        return storage is None or storage.options.get(self._key) == self._right
+
+    def undo(self) -> None:
+        self.cluster.storages[self.values["storage"]].options[self._key] = self._right
+
+    def settle(self) -> None:
+        storage = self.cluster.storages.get(self.values["storage"])
+        if storage is not None:
+            storage.down = False
+        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
+        self.cluster.generation += 1
+        self.world.schedule.reconsider()
+
+
+class StorageHanging(Fault):
+    """A storage takes requests and never answers; whoever asks it waits."""
+
+    name = "storage-hanging"
+    cause = "The server of the storage hangs; its connections stay open."
+    sees = (
+        "Requests about storages of a node wait and end with 596 `Connection timed out`; the status daemons of its nodes are stuck, so after 5 min "
+        "nodes and guests are unknown in /cluster/resources; running backups onto it stand still."
+    )
+    repair = "Take the storage out of use: PUT /storage/{storage} with disable=1; then nothing asks it any more."
+    parameters = (
+        _A_STORAGE,
+        Parameter(name="wait_s", doc="How long a request waits.", unit="real s", default=30.0, low=0, high=600),
+    )
+
+    @property
+    def component(self) -> str:
+        return f"storage/{self.values['storage']}"
+
+    def begin(self) -> None:
+        storage = self.cluster.storages[self.values["storage"]]
+        storage.hangs = True
+        pattern = re.compile(rf"/nodes/[^/]+/storage(/{re.escape(storage.name)}(/.*)?)?")
+        effect = Effect(self.values["wait_s"], 596, "Connection timed out", done=False)
+        self._rule = Rule(effect=effect, concerns=lambda _, path: bool(pattern.fullmatch(path)), label=self.name)
+        self.weather.rules.append(self._rule)
+        self._bad = BadBackup(since_s=self.since_s, storage=storage.name, text="got timeout")
+        self.cluster.ills.backups.append(self._bad)
+        self.world.schedule.reconsider()
+        self._silent = [node for node in self.cluster.nodes.values() if storage.on_node(node.name) and node.online]
+        for node in self._silent:
+            node_life.stop_telling(self.cluster, node)
+            self.cluster.emit(node.name, "pvestatd", f"{storage.name}: got timeout", severity=WARNING)
+
+    def healed(self) -> bool:
+        storage = self.cluster.storages.get(self.values["storage"])
+        return storage is None or not storage.enabled
+
+    def undo(self) -> None:
+        """The server answers again."""
+
+    def settle(self) -> None:
+        storage = self.cluster.storages.get(self.values["storage"])
+        if storage is not None:
+            storage.hangs = False
+        self.weather.rules.remove(self._rule)
+        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
+        self.world.schedule.reconsider()
+        for node in self._silent:
+            node_life.tell_again(self.cluster, node)
+
+
+KINDS: tuple[type[Fault], ...] = (StorageFull, ThinPoolNearFull, StorageOffline, StorageHanging)

@@ -23,7 +23,7 @@ from pveops.sim.serve import ServeOptions
 ROOM = Path(str(resources.files("pveops.sim")))
 MODULES = sorted(path.relative_to(ROOM).as_posix() for path in ROOM.rglob("*.py"))
 LAYERS = [
-    "errors clock calendar firewall_words privileges props release",
+    "errors clock calendar certs firewall_words privileges props release",
     "state",
     "physics",
     "tasks",
@@ -31,7 +31,8 @@ LAYERS = [
     "world",
     "methods",
     "contract",
-    "control reqlog certs",
+    "faults",
+    "control reqlog",
     "server",
     "serve",
     "__main__",
@@ -143,15 +144,15 @@ def test_a_request_log_that_cannot_be(tmp_path):
 
 
 def test_the_authority_is_used_again(tmp_path):
-    first = certs.make(tmp_path, ["localhost"], ["127.0.0.1"])
+    first = certs.Desk(tmp_path, ["localhost"], ["127.0.0.1"]).own
     authority = first.ca.read_bytes()
-    second = certs.make(tmp_path, ["localhost"], ["127.0.0.1"])
+    second = certs.Desk(tmp_path, ["localhost"], ["127.0.0.1"]).own
     assert second.ca.read_bytes() == authority
     assert first.fingerprint != second.fingerprint
     assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
     (tmp_path / "ca.pem").write_text("junk")
     with pytest.raises(ConfigError, match="cannot be read"):
-        certs.make(tmp_path, ["localhost"], ["127.0.0.1"])
+        certs.Desk(tmp_path, ["localhost"], ["127.0.0.1"])
 
 
 def test_property_strings_and_sizes():

@@ -28,11 +28,9 @@ class ControlClient:
     def __init__(self, info: Mapping[str, Any]) -> None:
         try:
             self._url = str(info["control"])
-            context = ssl.create_default_context(cafile=str(info.get("control_ca") or info["ca"]))
-        except (KeyError, OSError) as err:
+            self._authorities = str(info.get("control_ca") or info["ca"])
+        except KeyError as err:
             raise ConfigError(f"This is no info file of a simulated cluster: {err!r}.", hint="Name the file that --info wrote.") from err
-        handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-        self._opener = urllib.request.build_opener(*handlers)
 
     @classmethod
     def of(cls, path: Path) -> ControlClient:
@@ -51,11 +49,16 @@ class ControlClient:
 
     def _ask(self, method: str, verb: str, body: Mapping[str, Any] | None = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
+        try:
+            context = ssl.create_default_context(cafile=self._authorities)  # read again each time: a fault may add one
+        except OSError as err:
+            raise ConfigError(f"Cannot read {self._authorities}: {err}.", hint="Does the simulated cluster still run?") from err
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
         request = urllib.request.Request(  # noqa: S310 - the address stands in the info file, and only HTTPS is handled
             f"{self._url}/{verb}", data=data, method=method, headers={"Content-Type": "application/json"}
         )
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
+            with opener.open(request, timeout=_TIMEOUT_S) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as err:
             raise _refused(err) from err

@@ -254,7 +254,21 @@ def test_the_same_seed_and_time_give_the_same_answers(tmp_path, start_sim):
 
 
 def test_info_tells_what_others_need(sim):
-    assert set(sim.info) == {"url", "urls", "ca", "fingerprint", "nodes", "version", "pid", "speed", "seed", "control", "logins", "tokens"}
+    assert set(sim.info) == {
+        "url",
+        "urls",
+        "ca",
+        "fingerprint",
+        "nodes",
+        "version",
+        "pid",
+        "speed",
+        "seed",
+        "control",
+        "control_ca",
+        "logins",
+        "tokens",
+    }
     assert set(sim.info["tokens"]) == {"admin", "operator", "reader", "auditor", "noperm"}
     assert sim.info["pid"] == sim.process.pid
     assert sim.info["nodes"] == ["pve1", "pve2", "pve3"]

@@ -7,13 +7,15 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pveops.app.audit import Seal, open_ledger, open_notary
 from pveops.app.cluster import FactReader, open_wire
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import ConfigError
+from pveops.base.errors import ConfigError, PveopsError
 from pveops.base.files import OwnerLock, write_whole
 from pveops.base.ids import is_id, new_id
 from pveops.clients.cluster.write import Writer
 from pveops.guard.audit import Ledger
+from pveops.guard.audit.changes import Changes
 from pveops.guard.dispatch import InProcess
 from pveops.guard.events import RunEvent
 from pveops.guard.executor import Executor
@@ -58,9 +60,11 @@ class Parts:
     clusters: Mapping[str, HeldCluster]
     lock: OwnerLock
     clock: Clock
+    seal: Seal
 
     def start(self) -> list[str]:
         """Begin to work; returns the runs that were found under way."""
+        self.seal.start()
         self.dispatcher.start(self.executor.advance)
         return self.executor.recover()
 
@@ -69,6 +73,7 @@ class Parts:
         self.runner.stopping.set()
         self.dispatcher.stop()
         self.runner.close()
+        self.seal.stop()
         for cluster in self.clusters.values():
             cluster.reader.wire.close()
         self.lock.release()
@@ -81,6 +86,7 @@ def build(
 
     Raises:
         ConfigError: another executor runs here, or settings, token, store or principals are not usable.
+        AuditError: the ledger is not the one that was signed.
     """
     clock = clock or SystemClock()
     lock = OwnerLock(home.make().executor_lock, "An executor")
@@ -94,7 +100,7 @@ def build(
         cluster = HeldCluster(target.name, FactReader(wire, clock=clock), Writer(wire, mint.redeem))
         clusters = {target.name: cluster}
         journal: SqlJournal[RunEvent] = SqlJournal(open_engine(home.store), RunEvent, clock=clock, on_news=on_news)
-        ledger, kill, policy = Ledger(home.ledger, clock), KillSwitch(home.kill_switch, clock), Policy(home.policy)
+        ledger, kill, policy = open_ledger(home, clock), KillSwitch(home.kill_switch, clock), Policy(home.policy)
         principals, dispatcher = Principals(home.principals), InProcess(workers=_WORKERS, clock=clock)
         principals.all()
         options = Options(
@@ -110,10 +116,17 @@ def build(
             identity=identity(home), journal=journal, ledger=ledger, kill=kill, policy=policy, gate=gate, runner=runner, dispatcher=dispatcher, clusters=clusters,
             options=options, clock=clock,
         )  # fmt: skip
-    except ConfigError:
+        seal = Seal(
+            ledger,
+            open_notary(home, ledger, config.audit, executor=executor.identity, clock=clock),
+            Changes(ledger, policy, principals, kill),
+            clock,
+        )
+        seal.open()
+    except PveopsError:
         lock.release()
         raise
-    return Parts(home, executor, runner, principals, ledger, kill, policy, journal, dispatcher, clusters, lock, clock)
+    return Parts(home, executor, runner, principals, ledger, kill, policy, journal, dispatcher, clusters, lock, clock, seal)
 
 
 def identity(home: Home) -> str:

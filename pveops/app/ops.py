@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,8 @@ class Ops:
 
     def chat(self, text: str) -> Turn:
         """Answer a sentence. What only reads is answered; what changes something becomes a proposal."""
-        proposer = self._executors.proposer(Origin(surface="chat", place=self._origin.place))
+        prompt = sha256(text.encode()).hexdigest()
+        proposer = self._executors.proposer(Origin(surface="chat", place=self._origin.place, prompt_sha256=prompt))
         return converse(text, model=self._model, registry=self._registry, ports=self.ports, proposer=proposer)
 
     @property

@@ -7,6 +7,7 @@ import threading
 import weakref
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -136,9 +137,10 @@ class ExecutorClient:
         """Turn the kill switch."""
         return decode(KillState, self._call("POST", "/v1/kill", encode(KillRequest(on=on, why=why))))
 
-    def audit(self, *, proposal: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """Audit records, newest last."""
-        return list(self._call("GET", f"/v1/audit?limit={limit}&proposal={proposal}"))
+    def audit(self, *, proposal: str = "", limit: int = 100, **asked: str) -> list[dict[str, Any]]:
+        """Audit records, newest last. ``asked``: ``kind``, ``actor``, ``correlation``, ``model``, ``since``, ``until``, ``text``."""
+        words = {name: value for name, value in {**asked, "proposal": proposal, "limit": str(limit)}.items() if value}
+        return list(self._call("GET", f"/v1/audit?{urlencode(words)}"))
 
     def _reason(self, proposal_id: str, verb: str, reason: str) -> ProposalView:
         return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/{verb}", encode(ReasonRequest(reason=reason))))

@@ -13,6 +13,7 @@ from pveops.base.errors import AuditError, Denied, Forged, GuardError, InputErro
 from pveops.base.ids import is_id, new_id
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
+from pveops.guard.audit.query import Query
 from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.gate import Gate
 from pveops.guard.killswitch import KillSwitch
@@ -93,6 +94,8 @@ class Executor:
             "digest": proposal.digest,
             "tier": proposal.tier.value,
             "author": proposal.author,
+            "surface": proposal.origin.surface,
+            "prompt_sha256": proposal.origin.prompt_sha256,
             "rule": verdict.rule,
             "reason": reason,
         }
@@ -344,12 +347,12 @@ class Executor:
         """Proposals, newest first."""
         return [self.view(proposal, who, channel=channel) for proposal in self._journal.proposals(only_open=only_open, limit=limit)]
 
-    def records(self, who: Principal, *, proposal: str, limit: int) -> list[dict[str, Any]]:
-        """Audit records."""
+    def records(self, who: Principal, query: Query) -> list[dict[str, Any]]:
+        """Audit records that answer a query."""
         verdict = self._policy.simple("read_audit", who, "all")
         if verdict.decision == "deny":
             raise Denied(verdict.text, details={"rule": verdict.rule})
-        return self._ledger.records(proposal=proposal, limit=limit)
+        return self._ledger.find(query)
 
     def note_refusal(self, actor: str, what: str, err: GuardError) -> None:
         """Write down that somebody was turned away at the door."""

@@ -52,12 +52,16 @@ class ProposalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where an intent came from: ``surface`` is ``lab``, ``chat``, ``cli``, ``dashboard``, ``runbook`` …; ``place`` a notebook or page."""
+    """Where an intent came from: ``surface`` is ``lab``, ``chat``, ``cli``, ``dashboard``, ``runbook`` …; ``place`` a notebook or page.
+
+    ``prompt_sha256``: of the sentence that a model was given, where one drafted the plan; the sentence itself is not kept.
+    """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
     surface: str
     place: str = ""
+    prompt_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

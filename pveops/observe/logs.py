@@ -67,6 +67,8 @@ def set_up(path: Path | None, *, level: int = logging.INFO) -> None:
         handler = RotatingFileHandler(path, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger("pveops")
+    for old in root.handlers:
+        old.close()
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False

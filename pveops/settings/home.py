@@ -82,6 +82,26 @@ class Home:
         return self.root / "audit" / "ledger.jsonl"
 
     @property
+    def ledger_index(self) -> Path:
+        """Finds records; can be removed at any time."""
+        return self.root / "audit" / "index.sqlite"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Signed statements on how the ledger stood."""
+        return self.root / "audit" / "checkpoints.jsonl"
+
+    @property
+    def ledger_public_key(self) -> Path:
+        """What checkpoints are checked with."""
+        return self.root / "audit" / "ledger.pub"
+
+    @property
+    def ledger_key(self) -> Path:
+        """What checkpoints are signed with: the executor's alone."""
+        return self.root / "executor" / "ledger.key"
+
+    @property
     def store(self) -> Path:
         """Proposals and run journal."""
         return self.root / "executor" / "store.sqlite"

@@ -57,6 +57,16 @@ class ExecutorOptions(BaseModel):
     """Guests that pveops itself runs on: nothing may touch them."""
 
 
+class AuditOptions(BaseModel):
+    """How the ledger is sealed. ``anchors``: where signed checkpoints are kept as well; ``checkpoint_every_s``: seconds from a new record to the next."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    anchors: tuple[str, ...] = ()
+    checkpoint_every_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    checkpoint_every_records: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+
+
 class Config(BaseModel):
     """The whole of ``config.toml``."""
 
@@ -68,6 +78,7 @@ class Config(BaseModel):
     set_up: Literal["one-person", "team"] = "one-person"
     profiles: dict[str, Profile] = {}
     executor: ExecutorOptions = ExecutorOptions()
+    audit: AuditOptions = AuditOptions()
 
 
 class Target(BaseModel):

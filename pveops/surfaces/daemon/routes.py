@@ -21,6 +21,7 @@ from pveops.base.errors import Denied, GuardError, InputError, PveopsError
 from pveops.base.ids import is_id
 from pveops.base.secret import Secret
 from pveops.base.version import VERSION
+from pveops.guard.audit.query import Query
 from pveops.guard.principals import Principal
 from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, ExecutorInfo, KillRequest, ProposeRequest, ReasonRequest, ResolveRequest
@@ -208,9 +209,9 @@ def kill(call: Call) -> dict[str, Any]:
 
 def audit(call: Call) -> list[dict[str, Any]]:
     """Audit records."""
-    return call.parts.executor.records(
-        call.who, proposal=call.request.query_params.get("proposal", ""), limit=int(call.number("limit", 100, 100_000))
-    )
+    asked = call.request.query_params
+    texts = {name: asked.get(name, "") for name in ("kind", "actor", "proposal", "correlation", "model", "since", "until", "text")}
+    return call.parts.executor.records(call.who, Query(**texts, limit=int(call.number("limit", 100, 100_000))))
 
 
 def make_app(parts: Parts, news: News) -> Starlette:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -98,7 +99,12 @@ def _run(parts: Parts, news: News, listening: socket.socket) -> None:
                 parts.executor.expire()
             except PveopsError as err:
                 _LOG.warning("could not expire proposals", extra={"error": err.message})
+            try:
+                parts.seal.tick()
+            except PveopsError as err:
+                _LOG.critical("the ledger could not be sealed", extra={"error": err.message})
 
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn gives the signal back once it has ended; we still have to sign and to let go
     sweeper = threading.Thread(target=sweep, name="sweep", daemon=True)
     sweeper.start()
     try:

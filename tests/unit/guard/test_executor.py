@@ -23,6 +23,7 @@ from pveops.base.errors import (
     Unreachable,
     Used,
 )
+from pveops.guard.audit.query import Query
 from pveops.guard.events import RunEvent
 from pveops.guard.options import Options
 from pveops.model.messages import ResolveRequest
@@ -561,10 +562,10 @@ def test_a_grant_is_for_one_call_once(guarded):
 
 def test_records_are_for_those_who_may_read_them(guarded, tmp_path):
     guarded.propose(build.plan())
-    assert len(guarded.executor.records(guarded.who("viewer"), proposal="", limit=10)) == 1
+    assert len(guarded.executor.records(guarded.who("viewer"), Query(limit=10))) == 1
     (tmp_path / "policy" / "homelab.cedar").unlink()
     with pytest.raises(Denied):
-        guarded.executor.records(guarded.who("viewer"), proposal="", limit=10)
+        guarded.executor.records(guarded.who("viewer"), Query(limit=10))
     guarded.executor.note_refusal("uid 7", "GET /v1/info", Denied("no"))
     assert guarded.kinds()[-1] == "access.refused"
 

@@ -1,5 +1,5 @@
 # Two commands for everybody: `make demo` and `make test`. Each sets everything up by itself.
-.PHONY: demo test unit check bench truth setup lock wheel clean
+.PHONY: demo test unit check bench soak truth setup lock wheel clean
 HEADLESS ?=
 DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
@@ -8,7 +8,7 @@ demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the
 	@exec env PVEOPS_HOME="$(DEMO_HOME)" $(BIN)/pveops up --sim $(if $(HEADLESS),--headless --tour)
 
 test:                  ## all tests; real processes, kernels and a browser among them
-	@.ci/setup browser
+	@.ci/setup browser servers
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
@@ -24,6 +24,10 @@ check: setup           ## format, lint, types, import contracts
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/sim.py
+
+soak: setup            ## 24 simulated hours with 3,000 guests; takes half a minute
+	$(BIN)/python -m pytest -q -n 0 -s tests/contract/sim/telemetry/test_soak.py
 
 truth: setup           ## the simulated cluster against recorded answers of the real API
 	$(BIN)/python -m tests.contract.sim.truth

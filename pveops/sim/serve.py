@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
 from pveops.sim.seed.people import LOGINS, TOKENS
 from pveops.sim.server import Edge, canonical_url
+from pveops.sim.telemetry.emission import Emission, Sinks
 from pveops.sim.world import World
 
 DEFAULT_SEED = 20_261
@@ -65,6 +66,8 @@ class ServeOptions:
         inventory: a JSON file that describes the cluster; then nodes and guests are taken from it.
         start_s: the simulated time at the start, seconds since the epoch; the real time when not given.
         scenario: a file that says which faults begin when.
+        metrics_port: a port for scrapers (plain HTTP), 0 takes any free one; none when not given.
+        sinks: where log lines go.
     """
 
     info: Path
@@ -81,6 +84,8 @@ class ServeOptions:
     inventory: Path | None = None
     start_s: float | None = None
     scenario: Path | None = None
+    metrics_port: int | None = None
+    sinks: Sinks = field(default_factory=Sinks)
 
     def check(self) -> None:
         """Refuse numbers that cannot be.
@@ -92,6 +97,7 @@ class ServeOptions:
             ("--nodes", self.nodes, 1, MOST_NODES),
             ("--guests", self.guests, 3, MOST_GUESTS),
             ("--port", self.port, 0, 65535),
+            ("--metrics-port", self.metrics_port or 0, 0, 65535),
             ("--speed", self.speed, 0.001, _MOST_SPEED),
             ("--latency-ms", self.latency_ms, 0, 600_000),
             ("--ha-guests", self.ha_guests, 0, self.guests),
@@ -99,6 +105,7 @@ class ServeOptions:
         for name, value, low, high in limits:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value:g} and must be from {low:g} to {high:g}.", hint="Run with --help for what it means.")
+        self.sinks.check()
 
 
 def run(options: ServeOptions) -> int:
@@ -141,7 +148,17 @@ def _description(options: ServeOptions, start_s: float) -> dict[str, Any]:
     return found
 
 
-def _make_world(options: ServeOptions, start_s: float, secret: Callable[[str], str]) -> World:
+def make_world(options: ServeOptions, start_s: float, secret: Callable[[str], str]) -> World:
+    """The world at its start.
+
+    Args:
+        options: which cluster.
+        start_s: simulated seconds since the epoch.
+        secret: makes passwords and token secrets from names.
+
+    Raises:
+        ConfigError: the inventory cannot be read, or describes no cluster.
+    """
     description = _description(options, start_s)
     try:
         return World(description, seed=options.seed, start_s=start_s, secrets=secret, ticket_key=os.urandom(32))
@@ -179,8 +196,8 @@ class _Home:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+def _listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A listening socket; ``option`` is what chose the port.
 
     Raises:
         ConfigError: the port is taken, or the address is not ours.
@@ -196,9 +213,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         if err.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"Port {port} on {host} is taken.", hint="Stop what listens there, or choose another with --port (0 takes any free one)."
+                f"Port {port} on {host} is taken.", hint=f"Stop what listens there, or choose another with {option} (0 takes any free one)."
             ) from err
-        raise ConfigError(f"Cannot listen on {host} port {port}: {err.strerror}.", hint="Check --host and --port.") from err
+        raise ConfigError(f"Cannot listen on {host} port {port}: {err.strerror}.", hint=f"Check --host and {option}.") from err
     return listener
 
 
@@ -209,11 +226,12 @@ async def _serve(options: ServeOptions) -> None:
     home = _Home(options.state_dir)
     log = None
     runner = None
+    emission = None
     try:
         secret = home.open()
         log = RequestLog(options.request_log)
         start_s = options.start_s if options.start_s is not None else time.time()
-        world = _make_world(options, start_s, secret)
+        world = make_world(options, start_s, secret)
         names = ["localhost", *world.cluster.nodes]
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])
         desk = certs.Desk(home.folder, names, addresses, shift_s=start_s - time.time())
@@ -231,17 +249,32 @@ async def _serve(options: ServeOptions) -> None:
         await runner.setup()
         await web.SockSite(runner, listener, ssl_context=desk.context()).start()
         url = canonical_url(options.host, listener.getsockname()[1])
-        _tell(options, world, edge, desk, secret, url, f"{url}{control.root}")
+        emission = Emission(world, clock.now_s)
+        told = await _emit(options, emission)
+        _tell(options, world, edge, desk, secret, url, {"control": f"{url}{control.root}", **told})
         await asyncio.to_thread(importlib.import_module, "pveops.sim.physics.load")
         await stop.wait()
         options.info.unlink(missing_ok=True)
     finally:
+        if emission is not None:
+            await emission.close()
         if runner is not None:
             await runner.cleanup()
         listener.close()
         if log is not None:
             log.close()
         home.close()
+
+
+async def _emit(options: ServeOptions, emission: Emission) -> dict[str, str]:
+    """Start telemetry; the result is what the info file says about it."""
+    told = {}
+    emission.logs(options.sinks)
+    if options.metrics_port is not None:
+        listener = _listen(options.host, options.metrics_port, "--metrics-port")
+        await emission.metrics(listener)
+        told["metrics"] = canonical_url(options.host, listener.getsockname()[1], "http")
+    return told
 
 
 def _tell(
@@ -251,7 +284,7 @@ def _tell(
     desk: certs.Desk,
     secret: Callable[[str], str],
     url: str,
-    control: str,
+    more: dict[str, str],
 ) -> None:
     """Write the info file, and say on stderr what runs where."""
     ids = world.cluster.identities
@@ -267,10 +300,10 @@ def _tell(
         "pid": os.getpid(),
         "speed": options.speed,
         "seed": options.seed,
-        "control": control,
         "control_ca": str(desk.trusted),
         "logins": logins,
         "tokens": tokens,
+        **more,
     }
     write_whole(options.info, json.dumps(facts, indent=2).encode())
     answered, total = edge.counts

@@ -268,6 +268,6 @@ class Edge:
         return response
 
 
-def canonical_url(host: str, port: int) -> str:
+def canonical_url(host: str, port: int, scheme: str = "https") -> str:
     """The address of the server as clients write it."""
-    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -89,7 +89,7 @@ def _pool_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
         if not call.may(f"/pool/{pool.name}", "Pool.Audit"):
             continue
         row: dict[str, Any] = {"id": f"/pool/{pool.name}", "type": "pool", "pool": pool.name}
-        row |= cast.total(pool.vmids)
+        row |= cast.total((pool.name, call.cluster.generation), pool.vmids)
         found.append(row)
     return found
 
@@ -124,6 +124,7 @@ def storage_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
     for storage in call.cluster.storages.values():
         if not storage.enabled or not call.may_any(f"/storage/{storage.name}", "Datastore.Audit", "Datastore.AllocateSpace"):
             continue
+        content, shared = ",".join(storage.content), int(storage.shared)
         for name, node in call.cluster.nodes.items():
             if not storage.on_node(name):
                 continue
@@ -133,8 +134,8 @@ def storage_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
                 "storage": storage.name,
                 "node": name,
                 "plugintype": storage.kind,
-                "content": ",".join(storage.content),
-                "shared": int(storage.shared),
+                "content": content,
+                "shared": shared,
                 "status": "available" if node.online and not storage.down and not stale(node, cast.moment_s) else "unknown",
             }
             if row["status"] == "available":

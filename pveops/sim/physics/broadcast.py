@@ -93,6 +93,13 @@ class OnAir:
     lost: frozenset[int] = frozenset()
     kept: dict[Any, bytes] = field(default_factory=dict)
     """Room for what printers made of these guests and can use again at the next broadcast."""
+    position: dict[int, int] = field(default_factory=dict)
+    """Where the values of a running guest stand."""
+    groups: dict[object, list[int]] = field(default_factory=dict)
+    """The same of groups of guests that were asked for."""
+
+    def __post_init__(self) -> None:
+        self.position.update(zip(self.vmids, range(len(self.vmids)), strict=True))
 
     @classmethod
     def of(cls, cluster: Cluster, load: Curves) -> OnAir:
@@ -170,10 +177,10 @@ class Broadcast:
             for (name, node), (busy, memory) in zip(cluster.nodes.items(), sums, strict=True)
         }
 
-    @cached_property
+    @property
     def position(self) -> dict[int, int]:
         """Where the values of a running guest stand."""
-        return dict(zip(self.on_air.vmids, range(len(self.on_air.vmids)), strict=True))
+        return self.on_air.position
 
     @cached_property
     def samples(self) -> dict[int, Sample]:
@@ -181,9 +188,12 @@ class Broadcast:
         columns = [column.tolist() for column in self.values]
         return dict(zip(self.on_air.vmids, map(Sample._make, zip(*columns, strict=True)), strict=True))
 
-    def total(self, vmids: Iterable[int]) -> dict[str, float]:
-        """What the running ones of some guests use together; nothing when none runs."""
-        rows = [self.position[vmid] for vmid in vmids if vmid in self.position]
+    def total(self, key: object, vmids: Iterable[int]) -> dict[str, float]:
+        """What the running ones of some guests use together; nothing when none runs. ``key`` stands for the guests."""
+        groups, position = self.on_air.groups, self.position
+        if key not in groups:
+            groups[key] = [position[vmid] for vmid in vmids if vmid in position]
+        rows = groups[key]
         if not rows:
             return {}
         cpus, values, crew = self.on_air.crew.cpus[rows], self.values, self.on_air.crew

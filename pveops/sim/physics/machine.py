@@ -12,7 +12,7 @@ from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.node import Node
 
 _YEAR_S = 365.2425 * DAY_S
-_LAG_S = (60.0, 180.0, 300.0)
+LAG_S = (60.0, 180.0, 300.0)
 """A processor is as warm as its load of a few moments ago."""
 
 _IDLE_WATT_PER_CPU = 1.9
@@ -68,7 +68,7 @@ def warm_cpu(cluster: Cluster, load: Curves, node: Node, moment_s: float, own: f
     """The CPU use of a node over the last minutes, as a fraction; ``own`` is what it needs itself."""
     guests = [guest for guest in cluster.guests_on(node.name) if guest.running]
     total = 0.0
-    for lag_s in _LAG_S:
+    for lag_s in LAG_S:
         samples = live_guests(load, guests, moment_s - lag_s)
         total += sum(sample.cpu * (guest.cpus or node.cpus) for guest, sample in zip(guests, samples, strict=True))
-    return min(own + total / len(_LAG_S) / max(node.cpus, 1), 1.0)
+    return min(own + total / len(LAG_S) / max(node.cpus, 1), 1.0)

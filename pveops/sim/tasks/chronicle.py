@@ -40,9 +40,11 @@ class Chronicle:
         """The events of a node in (since, until], oldest first; both are seconds since the epoch."""
         found = [
             *journal.usual(self._cluster, node, since_s, until_s),
-            *self._cluster.journal.between(since_s, until_s, node.name),
             *(event for event in self._of_tasks(node.name, since_s) if since_s < event.time_s <= until_s),
         ]
+        if node.downs:
+            found = [event for event in found if not any(down.at(event.time_s) for down in node.downs)]
+        found += self._cluster.journal.between(since_s, until_s, node.name)
         return sorted(found, key=lambda event: event.time_s)
 
     def lines(self, node: Node, since_s: float, until_s: float) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Optional
 
 import typer
 
+from pveops.sim.telemetry import DEFAULT_INDEX
 from pveops.surfaces.cli.context import Output, print_json, print_rows, say
 from pveops.surfaces.cli.reads import OUTPUT
 from pveops.surfaces.cli.sim_faults import fault
@@ -29,13 +30,48 @@ def serve(
     state_dir: Path = typer.Option(None, help="Keeps certificate authority and tokens from start to start."),
     ha_guests: int = typer.Option(0, help="How many guests high availability manages."),
     scenario: Path = typer.Option(None, help="TOML file: which faults begin when (docs/faults.md)."),
+    start_s: Optional[float] = typer.Option(None, help="Simulated time at the start, seconds since the epoch; now when not given."),
+    metrics_port: Optional[int] = typer.Option(
+        None, help="Plain HTTP for Prometheus: /metrics, /pve, /node/NAME/metrics, /sd; 0 takes any free port."
+    ),
+    syslog: list[str] = typer.Option([], help="udp://HOST:PORT or tcp://HOST:PORT gets log lines (RFC 5424); may be repeated."),
+    log_file: Path = typer.Option(None, help="JSON lines: log lines of all nodes."),
+    elasticsearch: str = typer.Option("", help="http://HOST:PORT gets log lines through its bulk interface."),
+    index: str = typer.Option(DEFAULT_INDEX, help="Index or data stream there."),
+    elasticsearch_auth: Path = typer.Option(None, help="File with USER:PASSWORD, or with 'ApiKey KEY'."),
 ) -> None:
     """Serve the HTTPS API of a simulated cluster until it is told to stop."""
     from pveops.sim.serve import DEFAULT_SEED, ServeOptions, run
+    from pveops.sim.telemetry.emission import Sinks
 
+    sinks = Sinks(syslog=syslog, file=log_file, elasticsearch=elasticsearch, index=index, authorization=elasticsearch_auth)
     options = ServeOptions(
         info=info, nodes=nodes, guests=guests, port=port, host=host, speed=speed, latency_ms=latency_ms, seed=DEFAULT_SEED if seed is None else seed,
-        request_log=request_log, state_dir=state_dir, ha_guests=ha_guests, scenario=scenario,
+        request_log=request_log, state_dir=state_dir, ha_guests=ha_guests, scenario=scenario, start_s=start_s, metrics_port=metrics_port, sinks=sinks,
+    )  # fmt: skip
+    raise typer.Exit(run(options))
+
+
+@sim.command("backfill")
+def backfill(
+    out: Path = typer.Option(..., help="Folder for the files: metrics-DAY.om, logs-DAY.jsonl."),
+    days: float = typer.Option(30.0, help="How many days."),
+    step_s: int = typer.Option(300, help="Seconds between two samples."),
+    end_s: Optional[float] = typer.Option(None, help="The last moment, seconds since the epoch; now when not given."),
+    nodes: int = typer.Option(3, help="1 to 100."),
+    guests: int = typer.Option(40, help="3 to 10,000."),
+    seed: Optional[int] = typer.Option(None, help="The same seed gives the same past."),
+    all_cpus: bool = typer.Option(False, help="Seconds of each CPU of a node, not only of the first."),
+    bulk: bool = typer.Option(False, help="Write bulk requests for Elasticsearch too: bulk-DAY.ndjson."),
+    index: str = typer.Option(DEFAULT_INDEX, help="Index or data stream in them."),
+) -> None:
+    """Write what monitoring would have collected in past weeks into files."""
+    from pveops.sim.backfill import BackfillOptions, run
+    from pveops.sim.serve import DEFAULT_SEED
+
+    options = BackfillOptions(
+        out=out, days=days, step_s=step_s, end_s=end_s, nodes=nodes, guests=guests, seed=DEFAULT_SEED if seed is None else seed,
+        all_cpus=all_cpus, bulk=bulk, index=index,
     )  # fmt: skip
     raise typer.Exit(run(options))
 

@@ -32,9 +32,10 @@ LAYERS = [
     "methods",
     "contract",
     "faults",
-    "control reqlog",
+    "control reqlog telemetry",
     "server",
     "serve",
+    "backfill",
     "__main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}

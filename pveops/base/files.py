@@ -83,7 +83,7 @@ class OwnerLock:
     def acquire(self) -> None:
         """Take the lock and write our pid into the file."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = self._path.open("a+", encoding="utf-8")
+        handle = open(self._path, "a+", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115 - the mode
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from pveops.base.errors import ConfigError
+from pveops.store.migrations import keep_copy, upgrade
 from pveops.store.tables import SCHEMA_VERSION, Base, MetaRow
 
 _POOL = 40
@@ -24,6 +26,11 @@ def open_engine(path: Path) -> Engine:
         ConfigError: the file is no such database, cannot be opened, or was written by a newer pveops.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.touch(mode=0o600)  # the files that SQLite puts beside it take over its mode
+        keep_copy(path)
+    except (OSError, sqlite3.Error) as err:
+        raise ConfigError(f"The store {path} cannot be opened: {err}.", hint="Check disk, owner and mode of its folder.") from err
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, pool_size=_POOL)
 
     @event.listens_for(engine, "connect")
@@ -91,5 +98,7 @@ def _prepare(engine: Engine, name: str, hint: str) -> None:
                     f"{name} was written by a newer pveops (store version {found.value}, this one knows {SCHEMA_VERSION}).",
                     hint="Upgrade pveops.",
                 )
+            elif int(found.value) < SCHEMA_VERSION:
+                upgrade(session.connection(), int(found.value))
     except DBAPIError as err:
         raise ConfigError(f"The store {name} cannot be opened: {err.orig}.", hint=hint) from err

@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pveops.base.errors import ConfigError, ExecutorUnavailable
+from pveops.app.rehearse import rehearse
+from pveops.base.errors import ConfigError, Denied, ExecutorUnavailable, PveopsError, Used
 from pveops.clients.executor import ExecutorClient
 from pveops.guard.preview import preview
 from pveops.model.plan import Plan, then
 from pveops.model.proposal import Origin, Preview, ProposalStatus
+from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import ProposalView, RunStatus
 from pveops.settings.credentials import own_credential
 
@@ -72,6 +74,20 @@ class Executors:
         """Put a plan forward under our name."""
         return self.client().propose(plan, author=author, origin=self._origin)
 
+    def rehearse(self, view: ProposalView) -> ProposalView:
+        """Try a proposal's plan on a simulated copy and put the report beside it.
+
+        Raises:
+            Used: it is decided already.
+            Denied: we may not; nothing was tried.
+        """
+        if not view.proposal.status.open:
+            raise Used(f"{view.proposal.id} is decided already; there is nothing to rehearse.", hint="Look at its record.")
+        if view.may.rehearse:
+            raise Denied(view.may.rehearse, details={"proposal": view.proposal.id})
+        report = rehearse(view.proposal.intact().plan, self._reader)
+        return self.client().attach(view.proposal.id, report)
+
     def _start(self, client: ExecutorClient) -> None:
         """Start an executor for the simulated cluster, as a process of its own that outlives this one."""
         command = [sys.executable, "-m", "pveops", "executor", "run", "--profile", self._cluster]
@@ -126,6 +142,15 @@ class Draft:
         except (ExecutorUnavailable, ConfigError):
             return preview(self.plan, self._reader, clock=self._clock, by="reader")
 
+    def rehearse(self) -> Rehearsal:
+        """Try it on a simulated copy of the cluster; the cluster itself is only read.
+
+        Raises:
+            TransportError: the cluster does not answer.
+            ConfigError: the copy cannot be started.
+        """
+        return rehearse(self.plan, self._reader, clock=self._clock)
+
     def propose(self) -> ProposalHandle:
         """Put it forward. It waits until a person decides, or expires."""
         return ProposalHandle(self._executors, self._executors.propose(self.plan, author=self.author).proposal.id)
@@ -176,6 +201,22 @@ class ProposalHandle:
             if status not in ("waiting", "running") or time.monotonic() >= deadline:
                 return status
             time.sleep(0.3)
+
+    def rehearse(self) -> Rehearsal:
+        """Try its plan on a simulated copy of the cluster and put the report beside it, where its card shows it.
+
+        The cluster itself is only read, with the read token; the executor is asked for nothing but to keep the report.
+
+        Raises:
+            TransportError: the cluster does not answer.
+            ConfigError: the copy cannot be started.
+            GuardError: the report may not be put there, or the proposal is decided.
+        """
+        view = self._executors.rehearse(self.view())
+        report = view.proposal.rehearsal
+        if report is None:
+            raise PveopsError(f"The executor did not keep the report of {self.id}.", hint="Is it of another version?")
+        return report
 
     def deny(self, reason: str = "") -> str:
         """Say no."""

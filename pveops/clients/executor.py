@@ -20,6 +20,7 @@ from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, Event, ExecutorInfo, KillRequest, KillState, ProposeRequest, ReasonRequest, ResolveRequest
 from pveops.model.plan import Plan
 from pveops.model.proposal import Approval, Origin, Preview
+from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import ProposalView
 from pveops.observe.context import correlated
 
@@ -99,6 +100,10 @@ class ExecutorClient:
         with correlated(view.proposal.correlation):
             body = encode(ApproveRequest(approval=approval, channel=channel))
             return decode(ProposalView, self._call("POST", f"/v1/proposals/{view.proposal.id}/approve", body))
+
+    def attach(self, proposal_id: str, report: Rehearsal) -> ProposalView:
+        """Put the report of a rehearsal beside a waiting proposal."""
+        return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/rehearsal", encode(report)))
 
     def deny(self, proposal_id: str, reason: str = "") -> ProposalView:
         """Say no."""

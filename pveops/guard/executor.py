@@ -22,6 +22,7 @@ from pveops.guard.policy import Policy
 from pveops.guard.ports import Cluster, Dispatcher, Journal
 from pveops.guard.preview import preview
 from pveops.guard.principals import Principal
+from pveops.guard.rehearsed import check_rehearsal
 from pveops.guard.rights import may
 from pveops.guard.runner import Runner
 from pveops.model.codec import encode
@@ -29,6 +30,7 @@ from pveops.model.facts import fingerprint
 from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest, Said
 from pveops.model.plan import Plan
 from pveops.model.proposal import Preview, Proposal, ProposalStatus, Verdict
+from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import ProposalView
 
 _MANY_STEPS = 1000
@@ -115,6 +117,27 @@ class Executor:
     def preview(self, plan: Plan) -> Preview:
         """Look at the cluster for a plan, with the executor's token. Nothing is stored or written."""
         return preview(plan, self._cluster(plan).reader, clock=self._clock, by="executor")
+
+    def attach(self, who: Principal, proposal_id: str, report: Rehearsal) -> Proposal:
+        """Put the report of a rehearsal beside a waiting proposal, in the place of an older one. It is no part of what is approved.
+
+        Raises:
+            GuardError: this principal may not, the report is of another plan, or the proposal is decided.
+            InputError: it is no report.
+            AuditError: the ledger cannot be written; nothing was attached.
+        """
+        proposal = self.get(proposal_id)
+        self._permit(who, "rehearse", proposal)
+        now = self._clock.now()
+        check_rehearsal(report, proposal, now=now)
+        with self._deciding:
+            proposal = self.get(proposal_id)
+            check_open(proposal, now=now)
+            data = {"plan": proposal.digest, "outcome": report.outcome.value, "text": report.text, "took_ms": round(report.took_s * 1000)}
+            self._ledger.append("proposal.rehearsed", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
+            saved = self._journal.save_proposal(replace(proposal, rehearsal=replace(report, by=who.name, at=now)))
+        self._journal.announce("proposal.rehearsed", proposal_id=proposal.id, actor=who.name, text=report.text)
+        return saved
 
     def _why_not(self, verdict: Verdict, seen: Preview, plan: Plan) -> str:
         if verdict.decision == "deny":

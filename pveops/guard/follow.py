@@ -62,7 +62,7 @@ class Follower:
         """Follow the task until it ends, or until it can no longer be asked about."""
         upid = Upid.parse(state.upid)
         started = heard = self._clock.monotonic_s()
-        waits = backoff_s(first_s=0.1, factor=1.5, most_s=2.0)
+        waits = backoff_s(first_s=0.1, factor=1.2, most_s=2.0)  # a fifth late at most, however short the task
         seen = 0
         while not self._stopping.is_set():
             try:

@@ -18,7 +18,9 @@ from pveops.base.errors import ConfigError
 from pveops.guard.principals import Principal
 from pveops.model.proposal import Verdict
 
-Action = Literal["propose", "approve", "execute", "deny", "withdraw", "stop", "resolve", "read", "read_audit", "kill_on", "kill_off"]
+Action = Literal[
+    "propose", "approve", "execute", "deny", "withdraw", "rehearse", "stop", "resolve", "read", "read_audit", "kill_on", "kill_off"
+]
 _KIND = {"person": "Person", "agent": "Agent", "runbook": "Runbook", "service": "Service"}
 _MANY_BYTES = 1 << 20
 

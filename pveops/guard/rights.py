@@ -20,6 +20,7 @@ def may(policy: Policy, who: Principal, proposal: Proposal, *, channel: str, one
         approve=_approve(policy, who, proposal, channel=channel, one_person=one_person, own_guests=own_guests),
         deny=simple("deny"),
         withdraw=simple("withdraw"),
+        rehearse=simple("rehearse"),
         stop=simple("stop"),
         pause=simple("stop"),
         resolve=simple("resolve"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pveops.base.errors import Forged
 from pveops.model.codec import STRICT
 from pveops.model.plan import Plan
+from pveops.model.rehearsal import Rehearsal
 
 Decision = Literal["allow", "confirm", "deny"]
 CheckResult = Literal["ok", "warn", "fail", "unknown"]
@@ -146,6 +147,7 @@ class Proposal:
         fingerprint: digest of the assumed facts.
         approval_id: the one-time id that an approval must carry.
         targets: how many guests, nodes or storages it touches.
+        rehearsal: what the plan did on a simulated copy, where somebody tried; no part of the digest.
         version: grows with every change of this record; long polls wait for it.
     """
 
@@ -174,6 +176,7 @@ class Proposal:
     decided_at: datetime | None = None
     reason: str = ""
     run_id: str = ""
+    rehearsal: Rehearsal | None = None
     version: int = 1
 
     def intact(self) -> Proposal:

@@ -4,66 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 from pveops.model.codec import STRICT
+from pveops.model.phases import RunStatus, StepPhase
 from pveops.model.proposal import Proposal
 
-
-class StepPhase(StrEnum):
-    """Where a step stands. A step is ``done`` only after its effect was read back."""
-
-    PENDING = "pending"
-    CHECKING = "checking"
-    INTENDED = "intended"
-    """The intent is on disk; the request may or may not have been sent."""
-    RECONCILING = "reconciling"
-    """No answer came; looking for its task."""
-    FOLLOWING = "following"
-    """Proxmox VE took it; its task runs."""
-    READING = "reading"
-    """The task ended; reading the effect back."""
-    DONE = "done"
-    WARNED = "warned"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self in (StepPhase.DONE, StepPhase.WARNED, StepPhase.FAILED, StepPhase.UNKNOWN, StepPhase.SKIPPED)
-
-    @property
-    def good(self) -> bool:
-        """Whether its effect is there."""
-        return self in (StepPhase.DONE, StepPhase.WARNED)
-
-    @property
-    def working(self) -> bool:
-        """Whether it is under way."""
-        return not self.settled and self is not StepPhase.PENDING
-
-
-class RunStatus(StrEnum):
-    """How a run stands."""
-
-    RUNNING = "running"
-    DONE = "done"
-    WARNED = "warned"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    """A person stopped it after a step; what ran is done, the rest was not started."""
-    UNKNOWN = "unknown"
-    """A person must decide."""
-    CLOSED = "closed"
-    """A person closed it with a step whose outcome is not known."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether it holds its guests no longer."""
-        return self not in (RunStatus.RUNNING, RunStatus.UNKNOWN)
+__all__ = ["May", "ProposalView", "Run", "RunStatus", "StepPhase", "StepState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +95,7 @@ class May:
     approve: str = ""
     deny: str = ""
     withdraw: str = ""
+    rehearse: str = ""
     stop: str = ""
     pause: str = ""
     resolve: str = ""

@@ -9,9 +9,10 @@ from pveops.model.proposal import Tier
 from pveops.model.run import ProposalView
 from pveops.present.states import State
 
-Offer = Literal["again", "undo", "record"]
+Offer = Literal["again", "undo", "record", "rehearse"]
 Press = Literal[
     "approve", "deny", "withdraw", "dry_run", "stop", "pause", "resume", "look", "happened", "not_happened", "close", "undo", "again", "record", "propose",
+    "rehearse",
 ]  # fmt: skip
 """What a button asks Python to do."""
 
@@ -55,7 +56,10 @@ def _waiting(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[
         buttons.append(_button("deny", "Deny", off=view.may.deny))
     elif viewer == proposal.requester:
         buttons.append(_button("withdraw", "Withdraw", off=view.may.withdraw))
-    return [*buttons, _button("dry_run", "Dry run")]
+    buttons.append(_button("dry_run", "Dry run"))
+    if "rehearse" in offers:
+        buttons.append(_button("rehearse", "Rehearse again" if proposal.rehearsal else "Rehearse", off=view.may.rehearse))
+    return buttons
 
 
 def _running(view: ProposalView, viewer: str, can_sign: bool, offers: frozenset[Offer]) -> list[dict[str, str]]:

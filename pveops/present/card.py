@@ -14,6 +14,7 @@ from pveops.model.proposal import Check, Preview, Proposal, Tier
 from pveops.model.run import ProposalView, Run
 from pveops.present import leads, steps
 from pveops.present.actions import Offer, actions, barred, draft_actions
+from pveops.present.rehearsed import rehearsal_view
 from pveops.present.states import LOOKS, LOUD, Mode, State, called, current_step, risk, state_of
 from pveops.present.words import clock, count, digest_short, kv, node_of, plain, reach, sentence, span, took
 from pveops.settings.profile import ExecutorOptions
@@ -70,6 +71,7 @@ def card_view(
         "changes": _changes(proposal.plan) if state == "waiting" else [],
         "facts": _facts(view, state, now, viewer=viewer, can_sign=can_sign),
         **_checks(preview, state, now, again=seen is not None),
+        "rehearsal": rehearsal_view(proposal.rehearsal, now) if state == "waiting" else None,
         "phrase": phrase(proposal) if state == "waiting" and proposal.tier is Tier.RED and can_sign and not barred(view, viewer) else "",
         **actions(view, state, viewer=viewer, can_sign=can_sign, offers=offers),
         "foot": _foot(view, state, preview, now, again=seen is not None),
@@ -91,7 +93,7 @@ def draft_view(plan: Plan, *, now: datetime, tier: Tier | None = None, seen: Pre
         "lead": lead, "lead_icon": "", "note": None, "steps": steps.planned(plan, state), "steps_title": steps.heading(plan),
         "changes": _changes(plan), "facts": [kv("Reach", reach(plan)), kv("Undo", plan.undo_text or "none")],
         **(_checks(seen, state, now, again=True) if seen else {"checks": [], "checks_title": ""}),
-        "phrase": "", **draft_actions(can_propose=can_propose),
+        "rehearsal": None, "phrase": "", **draft_actions(can_propose=can_propose),
         "foot": [[span("Plan "), span(digest_short(plan.digest), "m")], *([[span(_state_read(seen, now, again=True))]] if seen else []), _zone()],
         "record": [], "message": dict(message) if message else None, "says": f"Draft: {plan.summary}", "text_lead": plain(lead),
     }  # fmt: skip
@@ -181,6 +183,7 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
         return [
             kv("Policy", _policy(view, viewer=viewer, can_sign=can_sign)),
             kv("Reach", reach(proposal.plan)),
+            *_rehearsed(proposal, now),
             kv("Undo", proposal.plan.undo_text or "none"),
         ]
     if state in ("done", "warned", "stopped") and run is not None:
@@ -205,6 +208,11 @@ def _no_way_back(plan: Plan, run: Run) -> list[dict[str, Any]]:
     good = {step.key for step in run.steps if step.phase.good}
     why = dict.fromkeys(step.no_undo or "no inverse is known" for step in plan.steps if step.key in good and step.undo is None)
     return [kv("Undo", f"none: {'; '.join(why)}")] if why else []
+
+
+def _rehearsed(proposal: Proposal, now: datetime) -> list[dict[str, Any]]:
+    report = rehearsal_view(proposal.rehearsal, now)
+    return [] if report is None else [kv("Rehearsed", report["short"], tone=report["tone"], glyph=report["glyph"])]
 
 
 def _policy(view: ProposalView, *, viewer: str, can_sign: bool) -> str:

@@ -51,6 +51,7 @@ class _Card:
     lag: timedelta = timedelta()
     """Executor's clock minus ours."""
     busy: bool = False
+    rehearsing: bool = False
     stop: Callable[[], None] | None = None
 
     @property
@@ -73,6 +74,7 @@ class CardController:
         channel: what approvals say about where the click was: ``card`` or ``dashboard``.
         again: drafts the same again and proposes it; None where this place cannot.
         undo: drafts the inverse and proposes it; None where this place cannot.
+        rehearse: tries a proposal on a simulated copy and puts the report beside it; None where this place cannot.
         clock: for tests.
     """
 
@@ -85,6 +87,7 @@ class CardController:
         channel: str = "card",
         again: Redraft | None = None,
         undo: Redraft | None = None,
+        rehearse: Redraft | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._decider = decider
@@ -92,6 +95,7 @@ class CardController:
         self._feed = feed
         self._channel = channel
         self._redrafts: dict[str, Redraft] = {name: call for name, call in (("again", again), ("undo", undo)) if call is not None}
+        self._rehearse_on = rehearse
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._cards: dict[str, _Card] = {}
@@ -171,6 +175,8 @@ class CardController:
             drawn = draft_view(plan, now=now, seen=card.seen, can_propose=card.propose is not None, message=card.message)
         else:
             offers: list[Offer] = ["record", *(name for name in ("again", "undo") if name in self._redrafts)]
+            if self._rehearse_on is not None and not card.rehearsing:
+                offers.append("rehearse")
             drawn = card_view(
                 card.view, viewer=self._decider.principal, can_sign=self._decider.can_sign, mode=card.mode, now=now, offers=offers, seen=card.seen,
                 undone=self._undone(card), record=card.record, message=card.message,
@@ -291,6 +297,8 @@ class CardController:
             self._propose(card)
         elif press == "dry_run":
             self._dry_run(card)
+        elif press == "rehearse" and card.view is not None:
+            self._rehearse(card, card.view.proposal.id)
         elif card.view is not None:
             self._decide(card, card.view, press, message)
 
@@ -368,6 +376,31 @@ class CardController:
         with self._lock:
             card.seen = seen
             card.message = dry_run_message(seen, self._now(card))
+
+    def _rehearse(self, card: _Card, proposal_id: str) -> None:
+        """Begin; it goes on beside the card, which can be decided meanwhile."""
+        rehearse = self._rehearse_on
+        if rehearse is None:
+            return
+        with self._lock:
+            card.rehearsing = True
+            card.message = message_of("Rehearsing on a simulated copy of the cluster. You need not wait for it.", self._now(card))
+        threading.Thread(target=self._rehearsed, args=(card, proposal_id, rehearse), name="pveops-rehearsal", daemon=True).start()
+
+    def _rehearsed(self, card: _Card, proposal_id: str, rehearse: Redraft) -> None:
+        message: dict[str, Any] | None = None
+        try:
+            with correlated(card.view.proposal.correlation if card.view else ""):
+                view = rehearse(proposal_id)
+            with self._lock:
+                self._take(card, view)
+        except PveopsError as err:
+            message = error_message(err, self._now(card))
+        finally:
+            with self._lock:
+                card.rehearsing = False
+                card.message = message
+                self._push()
 
     def _redraft(self, card: _Card, press: str, proposal_id: str) -> None:
         view = self._redrafts[press](proposal_id)

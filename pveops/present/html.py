@@ -110,6 +110,7 @@ def card_html(card: Mapping[str, Any]) -> Node:
         _changes(card["changes"]),
         _checks(card),
         _facts(card["facts"]),
+        _rehearsal(card["rehearsal"]),
         _message(card["message"]),
         _record(card["record"]),
     ]
@@ -163,7 +164,7 @@ def _step(row: Mapping[str, Any]) -> Node:
     return el("li", *parts)
 
 
-def _changes(changes: Sequence[Mapping[str, str]]) -> Node:
+def _changes(changes: Sequence[Mapping[str, str]], title: str = "Expected change") -> Node:
     rows = [
         el(
             "tr",
@@ -175,7 +176,7 @@ def _changes(changes: Sequence[Mapping[str, str]]) -> Node:
         )
         for change in changes
     ]
-    return _section("Expected change", el("div", el("table", el("tbody", *rows), class_="df"), class_="box")) if rows else ""
+    return _section(title, el("div", el("table", el("tbody", *rows), class_="df"), class_="box")) if rows else ""
 
 
 def _checks(card: Mapping[str, Any]) -> Node:
@@ -186,9 +187,25 @@ def _checks(card: Mapping[str, Any]) -> Node:
     return _section(card["checks_title"], el("ul", *items, class_="ck")) if items else ""
 
 
+def _rehearsal(report: Mapping[str, Any] | None) -> Node:
+    if report is None:
+        return ""
+    items = [
+        el("li", glyph(row["glyph"], row["tone"]), el("span", el("span", text(f"{row['word']}: "), class_="vh"), text(row["text"])))
+        for row in report["notes"]
+    ]
+    return _section(report["title"], _changes(report["changes"], ""), el("ul", *items, class_="ck one") if items else "")
+
+
 def _facts(facts: Sequence[Mapping[str, Any]]) -> Node:
-    pairs = "".join(el("dt", text(fact["k"])) + el("dd", spans(fact["v"])) for fact in facts)
+    pairs = "".join(el("dt", text(fact["k"])) + _value(fact) for fact in facts)
     return el("dl", pairs, class_="kv sec") if pairs else ""
+
+
+def _value(fact: Mapping[str, Any]) -> Node:
+    if not fact.get("tone"):
+        return el("dd", spans(fact["v"]))
+    return el("dd", el("span", glyph(fact["glyph"], fact["tone"]), spans(fact["v"]), class_=f"st {fact['tone']}"))
 
 
 def _message(message: Mapping[str, str] | None) -> Node:

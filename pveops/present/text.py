@@ -64,6 +64,7 @@ def card_text(card: Mapping[str, Any]) -> str:
     lines += [f"  {change['what']}: {change['before']} > {change['after']}  {change['by']}".rstrip() for change in card["changes"]]
     lines += [f"  {check['word']}: {check['text']}" for check in card["checks"]]
     lines += [f"  {fact['k']}: {plain(fact['v'])}" for fact in card["facts"]]
+    lines += _rehearsal(card["rehearsal"])
     if card["message"]:
         lines.append(
             "  " + " ".join(part for part in (card["message"]["text"], card["message"]["hint"], card["message"]["correlation"]) if part)
@@ -81,6 +82,14 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"     {row['verb']} {row['call']}")
         lines += [f"       | {line}" for line in row.get("log", ())]
     return lines
+
+
+def _rehearsal(report: Mapping[str, Any] | None) -> list[str]:
+    if report is None:
+        return []
+    lines = [f"  {report['title']}"]
+    lines += [f"    {change['what']}: {change['before']} > {change['after']}  {change['by']}" for change in report["changes"]]
+    return lines + [f"    {row['word']}: {row['text']}" for row in report["notes"]]
 
 
 def _elsewhere(card: Mapping[str, Any]) -> list[str]:

@@ -110,7 +110,7 @@ def reach(plan: Plan) -> str:
     return text
 
 
-def kv(key: str, *value: Span | str, tone: str = "") -> dict[str, Any]:
-    """A key with its value, as the card lists them."""
+def kv(key: str, *value: Span | str, tone: str = "", glyph: str = "") -> dict[str, Any]:
+    """A key with its value, as the card lists them; a status has tone and shape."""
     spans = [span(piece) if isinstance(piece, str) else piece for piece in value]
-    return {"k": key, "v": spans, "tone": tone} if tone else {"k": key, "v": spans}
+    return {"k": key, "v": spans, "tone": tone, "glyph": glyph} if tone else {"k": key, "v": spans}

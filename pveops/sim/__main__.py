@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--state-dir", type=Path, help="keeps certificate authority and secrets from start to start")
     serve.add_argument("--ha-guests", type=int, default=0, help="how many guests high availability manages")
     serve.add_argument("--inventory", type=Path, help="JSON description of the cluster to simulate")
+    serve.add_argument("--seed-file", type=Path, help="a seed of `pveops twin look`: the cluster that it saw")
     serve.add_argument("--start-s", type=float, help="simulated time at the start, seconds since the epoch")
     serve.add_argument("--scenario", type=Path, help="TOML file: which faults begin when")
     serve.add_argument(

@@ -26,6 +26,7 @@ from aiohttp import web
 
 from pveops.base.errors import ConfigError, InputError, PveopsError
 from pveops.base.files import OwnerLock, write_whole
+from pveops.base.seed import read_seed
 from pveops.sim import certs
 from pveops.sim.clock import SimClock
 from pveops.sim.control import Control
@@ -35,7 +36,7 @@ from pveops.sim.faults.spec import Stage
 from pveops.sim.faults.weather import Weather
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
-from pveops.sim.seed.people import LOGINS, TOKENS
+from pveops.sim.seed.people import LOGINS, TOKENS, people
 from pveops.sim.server import Edge, canonical_url
 from pveops.sim.telemetry.emission import Emission, Sinks
 from pveops.sim.world import World
@@ -64,7 +65,8 @@ class ServeOptions:
         state_dir: a folder that keeps the certificate authority and the secrets from start to start.
         ha_guests: how many guests high availability manages.
         inventory: a JSON file that describes the cluster; then nodes and guests are taken from it.
-        start_s: the simulated time at the start, seconds since the epoch; the real time when not given.
+        seed_file: a seed, as ``pveops twin look`` writes one; then nodes and guests are taken from it.
+        start_s: the simulated time at the start, seconds since the epoch; when not given the real time, or that of the seed.
         scenario: a file that says which faults begin when.
         metrics_port: a port for scrapers (plain HTTP), 0 takes any free one; none when not given.
         sinks: where log lines go.
@@ -82,6 +84,7 @@ class ServeOptions:
     state_dir: Path | None = None
     ha_guests: int = 0
     inventory: Path | None = None
+    seed_file: Path | None = None
     start_s: float | None = None
     scenario: Path | None = None
     metrics_port: int | None = None
@@ -102,6 +105,8 @@ class ServeOptions:
             ("--latency-ms", self.latency_ms, 0, 600_000),
             ("--ha-guests", self.ha_guests, 0, self.guests),
         )
+        if self.inventory is not None and self.seed_file is not None:
+            raise InputError("A cluster comes from --inventory or from --seed-file, not from both.", hint="Leave one of them out.")
         for name, value, low, high in limits:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value:g} and must be from {low:g} to {high:g}.", hint="Run with --help for what it means.")
@@ -137,6 +142,8 @@ def _check_writable(info: Path) -> None:
 
 
 def _description(options: ServeOptions, start_s: float) -> dict[str, Any]:
+    if options.seed_file is not None:
+        return {**read_seed(options.seed_file), **people()}
     if options.inventory is None:
         return describe(nodes=options.nodes, guests=options.guests, seed=options.seed, start_s=start_s, ha_guests=options.ha_guests)
     try:
@@ -146,6 +153,13 @@ def _description(options: ServeOptions, start_s: float) -> dict[str, Any]:
             f"Cannot read the inventory {options.inventory}: {err}.", hint="It must be one JSON object that describes a cluster."
         ) from err
     return found
+
+
+def _start_s(options: ServeOptions) -> float:
+    """The simulated moment of the start: as asked for, else when the seed was taken, else now."""
+    if options.start_s is not None:
+        return options.start_s
+    return float(read_seed(options.seed_file)["taken_s"]) if options.seed_file is not None else time.time()
 
 
 def make_world(options: ServeOptions, start_s: float, secret: Callable[[str], str]) -> World:
@@ -163,9 +177,8 @@ def make_world(options: ServeOptions, start_s: float, secret: Callable[[str], st
     try:
         return World(description, seed=options.seed, start_s=start_s, secrets=secret, ticket_key=os.urandom(32))
     except (KeyError, TypeError, ValueError) as err:
-        raise ConfigError(
-            f"The inventory {options.inventory} does not describe a cluster: {err!r}.", hint="See pveops/sim/seed/build.py."
-        ) from err
+        file = f"inventory {options.inventory}" if options.inventory else f"seed {options.seed_file}"
+        raise ConfigError(f"The {file} does not describe a cluster: {err!r}.", hint="See pveops/sim/seed/build.py.") from err
 
 
 class _Home:
@@ -230,7 +243,7 @@ async def _serve(options: ServeOptions) -> None:
     try:
         secret = home.open()
         log = RequestLog(options.request_log)
-        start_s = options.start_s if options.start_s is not None else time.time()
+        start_s = _start_s(options)
         world = make_world(options, start_s, secret)
         names = ["localhost", *world.cluster.nodes]
         addresses = dict.fromkeys([*_LOOPBACK, *([options.host] if options.host[0].isdigit() else [])])

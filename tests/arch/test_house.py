@@ -62,6 +62,37 @@ def test_only_the_command_line_and_testing_know_the_simulated_cluster():
         assert not [name for name in imports(path) if name.startswith("pveops.sim")], path
 
 
+def test_a_simulated_cluster_is_started_in_three_places_only():
+    """As a process, by the command line and by tests; and by the twin's stage, for one rehearsal, as a process that dies with it."""
+    starters = set()
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, (ast.List, ast.Tuple)):
+                words = [item.value for item in node.elts if isinstance(item, ast.Constant)]
+                if "serve" in words and {"sim", "pveops.sim"} & set(words):
+                    starters.add(str(path.relative_to(PACKAGE)))
+    assert starters == {"surfaces/cli/services.py", "testing/stack.py", "app/stage.py"}
+
+
+def test_only_the_writer_and_the_stage_send_changes():
+    """What the stage sends to is the simulated cluster that it started itself; everything else goes through a grant."""
+    users = set()
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Attribute) and node.attr == "send_once":
+                users.add(str(path.relative_to(PACKAGE)))
+    assert users == {"clients/cluster/write.py", "app/stage.py"}
+
+
+def test_the_twin_looks_with_gets_alone():
+    """Its port to the live cluster has one method, and what app plugs in there calls nothing else."""
+    from pveops.app.rehearse import _Gets
+    from pveops.twin.ports import Live
+
+    assert [name for name in vars(Live) if not name.startswith("_")] == ["get"]
+    assert [name for name in vars(_Gets) if not name.startswith("_")] == ["get"]
+
+
 def test_only_the_executors_wiring_imports_the_writer_and_nobody_passes_it_on():
     for path in MODULES:
         users = [name for name in imports(path) if "clients.cluster.write" in name]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pveops.base.errors import Stale
-from pveops.model.run import May
+from pveops.model.run import May, RunStatus, StepPhase
 from pveops.present.card import card_view, draft_view, error_message, message_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -23,6 +23,7 @@ GROUPS = {
     "states2": ["warned", "failed", "unknown", "used", "expired", "denied", "withdrawn", "stopped"],
     "states3": ["draft", "waiting-red", "refused-preview", "closed"],
     "lab": ["waiting"],
+    "rehearsed": ["waiting-rehearsed", "waiting-rehearsed-badly"],
 }
 
 
@@ -30,6 +31,13 @@ def views():
     made = {}
     for name, (view, mode, now) in samples.every().items():
         made[name] = card_view(view, viewer="jonas" if name == "waiting-red" else "anna", can_sign=True, mode=mode, now=now, offers=OFFERS)
+    view = samples.view()
+    view = replace(view, proposal=replace(view.proposal, rehearsal=samples.REHEARSAL))
+    made["waiting-rehearsed"] = card_view(view, viewer="anna", can_sign=True, mode="fresh", now=samples.NOW, offers=("rehearse",))
+    failed = replace(samples.REHEARSAL, outcome=RunStatus.FAILED, text="1 of 3 in the simulated copy. Migrate 238 api-04 to pve07: migration aborted",
+                     steps=(samples.REHEARSAL.steps[0], replace(samples.REHEARSAL.steps[1], phase=StepPhase.FAILED), replace(samples.REHEARSAL.steps[2], phase=StepPhase.SKIPPED)))  # fmt: skip
+    view = replace(view, proposal=replace(view.proposal, rehearsal=failed))
+    made["waiting-rehearsed-badly"] = card_view(view, viewer="anna", can_sign=True, mode="fresh", now=samples.NOW, offers=("rehearse",))
     made["draft"] = draft_view(samples.MIGRATE, now=samples.NOW, can_propose=True)
     return made
 
@@ -103,6 +111,29 @@ def test_every_state_is_drawn(opened, group, device, scheme):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     ground = page.locator("section.card").first.evaluate("(node) => getComputedStyle(node).backgroundColor")
     assert ground == ("rgb(17, 20, 25)" if scheme == "dark" else "rgb(255, 255, 255)")
+
+
+def test_a_rehearsal_stands_on_the_card_and_can_be_asked_for(opened):
+    page = opened({"waiting-rehearsed": VIEWS["waiting-rehearsed"]})
+    card = page.locator("section.card")
+    fact = card.locator("dd", has_text="3 of 3 in the simulated copy")
+    assert fact.locator(".st.ok svg").count() == 1
+    section = card.locator(".reh")
+    assert (
+        section.get_by_role("heading", name="Rehearsed by anna at 14:32:03 on a copy of 14:31:59; took 1\u00a0min 36\u00a0s there").count()
+        == 1
+    )
+    assert [row.inner_text().split("\n")[0] for row in section.locator("tr td:first-child").all()] == [
+        "pve03 memory",
+        "pve07 CPU",
+        "pve05 memory",
+    ]
+    notes = [" ".join(note.inner_text().split()) for note in section.locator("li").all()]
+    assert notes[0] == "warning: pve05 would be 95 % full (memory, 500 GiB)"
+    assert notes[2] == "not known: What programs inside the guests make of it"
+    card.get_by_role("button", name="Rehearse again").click()
+    assert [message["type"] for message in page.evaluate("window.sent") if "card" in message] == ["rehearse"]
+    assert card.get_by_role("button", name="Rehearsing").count() == 1
 
 
 def test_confirm_is_48_pixels_and_full_width_on_a_phone(opened):

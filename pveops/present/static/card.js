@@ -31,6 +31,7 @@ class Card {
     this.steps = h("div", {});
     this.duo = slot("div", {}, (view) => this.drawDuo(view));
     this.checks = slot("div", {}, (view) => this.drawChecks(view));
+    this.rehearsal = slot("div", {}, (report) => report && this.drawRehearsal(report));
     this.message = slot("div", {}, (message) => message && this.drawMessage(message));
     this.ask = slot("div", {}, (phrase) => phrase && this.drawPhrase(phrase));
     this.actions = slot("div", {}, (view) => this.drawActions(view));
@@ -39,7 +40,7 @@ class Card {
     this.polite = h("div", { class: "vh", role: "status", "aria-live": "polite" });
     this.loud = h("div", { class: "vh", role: "alert", "aria-live": "assertive" });
     this.timer = h("div", { class: "vh", role: "status", "aria-live": "polite" });
-    const body = [this.title, this.lead, this.silent, this.note, this.steps, this.duo, this.checks, this.message, this.ask, this.actions, this.record];
+    const body = [this.title, this.lead, this.silent, this.note, this.steps, this.duo, this.checks, this.rehearsal, this.message, this.ask, this.actions, this.record];
     this.node = h(
       "section",
       { class: "card", "aria-labelledby": `${id}-t ${id}-s`, onkeydown: (event) => this.onKey(event) },
@@ -63,6 +64,7 @@ class Card {
     this.updateSteps(view);
     this.duo.update({ changes: view.changes, facts: view.facts });
     this.checks.update({ title: view.checks_title, checks: view.checks });
+    this.rehearsal.update(view.rehearsal);
     this.message.update(view.message);
     this.ask.update(view.phrase);
     this.record.update(view.record);
@@ -127,19 +129,32 @@ class Card {
   }
 
   drawDuo({ changes, facts }) {
-    const list = facts.length ? h("dl", { class: "kv sec" }, facts.map((fact) => [h("dt", {}, fact.k), h("dd", {}, spans(fact.v))])) : null;
+    const said = (fact) => (fact.tone ? h("span", { class: `st ${fact.tone}` }, glyph(fact.glyph, fact.tone), h("span", {}, spans(fact.v))) : spans(fact.v));
+    const list = facts.length ? h("dl", { class: "kv sec" }, facts.map((fact) => [h("dt", {}, fact.k), h("dd", {}, said(fact))])) : null;
     if (!changes.length) return list;
+    return h("div", { class: list ? "duo" : "" }, h("div", { class: "sec" }, h("h4", {}, "Expected change"), this.drawChanges(changes)), list);
+  }
+
+  drawChanges(changes) {
     const row = (change) => h("tr", {},
       h("td", {}, change.what), h("td", { class: "old r" }, change.before),
       h("td", { class: "ar" }, icon("chevron-right"), hidden("becomes")), h("td", { class: "new" }, change.after), h("td", { class: "t3 sm r" }, change.by));
-    const table = h("div", { class: "box" }, h("table", { class: "df" }, h("tbody", {}, changes.map(row))));
-    return h("div", { class: list ? "duo" : "" }, h("div", { class: "sec" }, h("h4", {}, "Expected change"), table), list);
+    return h("div", { class: "box" }, h("table", { class: "df" }, h("tbody", {}, changes.map(row))));
+  }
+
+  drawNotes(notes, kind) {
+    const items = notes.map((note) => h("li", {}, glyph(note.glyph, note.tone), h("span", {}, hidden(`${note.word}: `), note.text)));
+    return h("ul", { class: kind }, items);
+  }
+
+  /** What the plan did on a simulated copy: what filled up there, what to mind, what the copy could not know. */
+  drawRehearsal({ title, changes, notes }) {
+    return h("div", { class: "sec reh" }, h("h4", {}, title), changes.length ? this.drawChanges(changes) : null, notes.length ? this.drawNotes(notes, "ck one") : null);
   }
 
   drawChecks({ title, checks }) {
     if (!checks.length) return null;
-    const items = checks.map((check) => h("li", {}, glyph(check.glyph, check.tone), h("span", {}, hidden(`${check.word}: `), check.text)));
-    return h("div", { class: "sec" }, h("h4", {}, title), h("ul", { class: "ck" }, items));
+    return h("div", { class: "sec" }, h("h4", {}, title), this.drawNotes(checks, "ck"));
   }
 
   drawMessage(message) {
@@ -181,7 +196,7 @@ class Card {
       return h("button", {
         type: "button", class: `btn ${action.kind}`, "data-type": action.type, "aria-disabled": disabled ? "true" : null, "aria-busy": pressed ? "true" : null,
         title: action.off || null, onclick: (event) => { if (!disabled && event.isTrusted) this.press(action.type); }, // a script that clicks is no person
-      }, pressed ? [glyph("run"), "Sending"] : [action.icon ? icon(action.icon) : null, action.label]);
+      }, pressed ? [glyph("run"), action.type === "rehearse" ? "Rehearsing" : "Sending"] : [action.icon ? icon(action.icon) : null, action.label]);
     });
     const beside = [hint, ...new Set(reasons)].filter(Boolean).join(" ");
     return h("div", { class: "actions" }, buttons, beside ? h("span", { class: "hint" }, beside) : null);

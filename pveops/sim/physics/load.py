@@ -93,7 +93,18 @@ def _parameters(seed: int, guests: Sequence[Guest]) -> Floats:
         "disk": 0.18 + 0.5 * raw[15],
         "disk_growth": 0.0012 * raw[16],
     }
-    return np.stack([np.broadcast_to(columns[name], level.shape) for name in _ROWS])
+    return _as_seen(np.stack([np.broadcast_to(columns[name], level.shape) for name in _ROWS]), guests)
+
+
+def _as_seen(table: Floats, guests: Sequence[Guest]) -> Floats:
+    """Guests whose load was seen somewhere keep it: no waves, no bursts."""
+    for number, guest in enumerate(guests):
+        if guest.observed is None:
+            continue
+        for name in ("day", "week", "wave1", "wave2", "burst", "memory_wave"):
+            table[_ROW[name], number] = 0.0
+        table[_ROW["cpu"], number], table[_ROW["memory"], number] = guest.observed
+    return table
 
 
 def _hash01(block: Floats, key: Floats) -> Floats:

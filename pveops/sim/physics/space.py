@@ -80,12 +80,13 @@ class SpaceBook:
         """A storage as a node sees it at that moment."""
         days = (moment_s - self._anchor_s) / DAY_S
         volumes = self._volumes(storage, node)
+        total = storage.sizes.get(node, storage.total)
         if node in storage.full and not storage.shared:
             since = volumes.held - self._base.get((storage.name, node), 0)
-            used = storage.total * (storage.full[node] + _CREEP_PER_DAY * days) + since
+            used = total * (storage.full[node] + _CREEP_PER_DAY * days) + since
         else:
             used = storage.used + (storage.growth + volumes.per_day) * days + volumes.held
-        return Space(storage.total, int(min(max(used, 0), storage.total)))
+        return Space(total, int(min(max(used, 0), total)))
 
     def root(self, node: Node, moment_s: float) -> Space:
         """The root file system of a node."""

@@ -31,7 +31,7 @@ class LiveMigration(NamedTuple):
         return float(len(self.rounds))
 
 
-def live_migration(memory: int, busy: float, bandwidth: float, seed: int, vmid: int) -> LiveMigration:
+def live_migration(memory: int, busy: float, bandwidth: float, seed: int, vmid: int, *, known_rate: float | None = None) -> LiveMigration:
     """A live migration: memory is sent while a busy guest dirties it again.
 
     Args:
@@ -40,8 +40,9 @@ def live_migration(memory: int, busy: float, bandwidth: float, seed: int, vmid: 
         bandwidth: of the network between the nodes, bytes per second.
         seed: of the cluster.
         vmid: of the guest.
+        known_rate: what the network carried when it was seen, bytes per second.
     """
-    rate = bandwidth * noise.between(0.62, 0.78, seed, "migration", vmid)
+    rate = known_rate or bandwidth * noise.between(0.62, 0.78, seed, "migration", vmid)
     dirty = min(0.35 * rate, (12 + 160 * busy) * _MIB)
     total = memory * rate / (rate - dirty)
     rounds, sent = [], 0.0

@@ -76,6 +76,8 @@ def _add_node(cluster: Cluster, entry: dict[str, Any], number: int) -> None:
     )
     if "dns" in entry:
         node.dns = dict(entry["dns"])
+    node.online = node.powered = node.reachable = bool(entry.get("online", True))
+    node.root_total = int(entry.get("root_total", node.root_total))
     node.next_pid = noise.whole(1500, 900_000, cluster.seed, "pid", node.name)
     cluster.nodes[node.name] = node
 
@@ -89,6 +91,8 @@ def _add_storage(cluster: Cluster, entry: dict[str, Any]) -> None:
         used=int(entry.get("used", 0)),
         growth=float(entry.get("growth", 0.0)),
         full=dict(entry.get("full", {})),
+        sizes=dict(entry.get("sizes", {})),
+        down=bool(entry.get("down")),
     )
     cluster.storages[storage.name] = storage
     for row in entry.get("volumes", ()):
@@ -99,6 +103,7 @@ def _add_storage(cluster: Cluster, entry: dict[str, Any]) -> None:
             form=str(row.get("format", "raw")),
             ctime_s=int(row.get("ctime", cluster.now_s - row.get("age_s", 0))),
             vmid=int(row.get("vmid", 0)),
+            used_fraction=float(row.get("used_fraction", 1.0)),
             subtype=str(row.get("subtype", "")),
             notes=str(row.get("notes", "")),
             protected=bool(row.get("protected")),
@@ -128,7 +133,13 @@ def _add_guest(cluster: Cluster, entry: dict[str, Any]) -> None:
         guest.start(since_s, cluster.nodes[guest.node].take_pid())
         if since_s - _REBOOT_S > created_s:
             guest.past_runs.append((created_s, since_s - _REBOOT_S))
+    guest.paused = guest.running and bool(entry.get("paused"))
+    guest.paces = dict(entry.get("paces", {}))
+    if "cpu_fraction" in entry and "mem_fraction" in entry:
+        guest.observed = (float(entry["cpu_fraction"]), float(entry["mem_fraction"]))
     guest.touch()
+    if entry.get("digest"):
+        guest.show_digest(entry["digest"])
     cluster.guests[guest.vmid] = guest
     for disk in guest.disks(with_unused=True):
         _add_image(cluster, guest, disk.key, disk.volid, disk.size, int(created_s))

@@ -65,6 +65,7 @@ class Guest:
 
     __slots__ = (
         "_digest",
+        "_digest_seen",
         "agent_answers",
         "booted_s",
         "config",
@@ -81,6 +82,8 @@ class Guest:
         "maxmem",
         "name",
         "node",
+        "observed",
+        "paces",
         "parent",
         "past_runs",
         "paused",
@@ -127,6 +130,11 @@ class Guest:
         """Whether its agent works, where the configuration has one."""
         self.profile = "web"
         self.level = 1.0
+        self.paces: dict[str, float] = {}
+        """How long its own things take, where that was seen: ``start_s``, ``shutdown_s``, ``migration_bytes_s``."""
+        self.observed: tuple[float, float] | None = None
+        """CPU and memory as fractions, where they were seen: then its load is even, not a curve."""
+        self._digest_seen = ("", "")
         self.touch()
 
     def touch(self) -> None:
@@ -158,7 +166,13 @@ class Guest:
             parts = [sorted(self.config.items()), sorted((key, str(value)) for key, value in self.pending.items()), self.parent]
             parts += [(name, snap.description, snap.parent, sorted(snap.config.items())) for name, snap in self.snapshots.items()]
             self._digest = sha1_of(parts)
-        return self._digest
+        own, seen = self._digest_seen
+        return seen if own and self._digest == own else self._digest
+
+    def show_digest(self, seen: str) -> None:
+        """Show this digest for the configuration as it is now: the one that was seen where it comes from."""
+        self._digest_seen = ("", "")
+        self._digest_seen = (self.digest, seen)
 
     def keys(self, pattern: re.Pattern[str]) -> list[str]:
         """The configuration keys that fit, in natural order."""

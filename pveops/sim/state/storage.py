@@ -55,6 +55,8 @@ class Storage:
     """Nodes on which it is filled to a given fraction, whatever its volumes add up to."""
     secret_s: float = 0.0
     """When somebody last entered the password of its server, seconds since the epoch."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Its size in bytes on nodes where that is not ``total``."""
     down: bool = False
     """Whether what it stands on does not answer."""
     hangs: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pveops.sim.errors import RefusedError, failed
-from pveops.sim.physics import transfer
+from pveops.sim.physics import paces, transfer
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.storage import Storage
@@ -69,7 +69,7 @@ def _one(cluster: Cluster, node: str, vmid: int, wish: BackupWish, storage: Stor
     try:
         if stopped:
             task.say("INFO: stopping guest")
-            yield transfer.shutdown_seconds(guest.kind, guest.profile, cluster.seed, vmid)
+            yield paces.shutdown_seconds(cluster, guest)
             power_off(cluster, guest)
         yield from _read_disks(cluster, guest, storage, task)
     finally:

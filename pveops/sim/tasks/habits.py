@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pveops.sim.physics import paces
 from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
@@ -84,7 +85,7 @@ def _of_day(cluster: Cluster, node: str, guests: list[Guest], day: int) -> Itera
 def _starts(cluster: Cluster, node: str, guests: list[Guest]) -> Iterator[Task]:
     """The starts of guests that were started lately."""
     for guest in guests:
-        start_s = guest.since_s - 2.0
+        start_s = guest.since_s - paces.start_seconds(cluster, guest)
         if guest.running and start_s > cluster.now_s - _DAYS * _DAY_S:
             kind = "qmstart" if guest.kind == "qemu" else "vzstart"
             pid = noise.whole(2000, 4_000_000, cluster.seed, "start-pid", guest.vmid)

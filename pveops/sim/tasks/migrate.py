@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pveops.sim.errors import failed
-from pveops.sim.physics import transfer
+from pveops.sim.physics import paces, transfer
 from pveops.sim.physics.hardware import bandwidth
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Disk, Guest
@@ -106,7 +106,7 @@ def _copy_disks(cluster: Cluster, guest: Guest, target: str, teller: _Teller) ->
 
 
 def _send_memory(cluster: Cluster, guest: Guest, target: str, busy: float, teller: _Teller) -> Body:
-    plan = transfer.live_migration(int(guest.maxmem * 0.62), busy, _bandwidth(cluster, guest.node, target), cluster.seed, guest.vmid)
+    plan = paces.live_migration(cluster, guest, int(guest.maxmem * 0.62), busy, _bandwidth(cluster, guest.node, target))
     teller.say("starting online/live migration")
     teller.say(f"migration downtime limit: {transfer.DOWNTIME_LIMIT_S * 1000:.0f} ms")
     for one in plan.rounds:
@@ -195,7 +195,7 @@ def lxc(cluster: Cluster, node: str, vmid: int, target: str, *, restart: bool) -
         try:
             if running:
                 teller.say(f"shutdown CT {vmid}")
-                yield transfer.shutdown_seconds("lxc", guest.profile, cluster.seed, vmid)
+                yield paces.shutdown_seconds(cluster, guest)
                 power_off(cluster, guest)
             teller.say(f"starting migration of CT {vmid} to node '{target}' ({cluster.nodes[target].ip})")
             yield _HANDSHAKE_S
@@ -210,7 +210,7 @@ def lxc(cluster: Cluster, node: str, vmid: int, target: str, *, restart: bool) -
                 power_on(cluster, guest)
         if running:
             teller.say("start container on target node")
-            yield transfer.start_seconds("lxc", cluster.seed, vmid)
+            yield paces.start_seconds(cluster, guest)
             power_on(cluster, guest)
         teller.say(f"migration finished successfully (duration {teller.duration})")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pveops.sim.errors import failed
-from pveops.sim.physics import transfer
+from pveops.sim.physics import paces, transfer
 from pveops.sim.physics.quorum import NO_QUORUM
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.config import apply_pending
@@ -71,7 +71,7 @@ def start(cluster: Cluster, kind: Kind, node: str, vmid: int, *, skip_lock: bool
         if guest.lock == "suspended":
             task.say("resuming suspended VM")
             set_lock(cluster, guest, "")
-        yield transfer.start_seconds(kind, cluster.seed, vmid)
+        yield paces.start_seconds(cluster, guest)
         power_on(cluster, guest)
 
     return work
@@ -98,7 +98,7 @@ def _shut_down(cluster: Cluster, guest: Guest, timeout_s: float, task: Task, *, 
     Raises:
         RefusedError: it took too long and may not be forced.
     """
-    takes_s = transfer.shutdown_seconds(guest.kind, guest.profile, cluster.seed, guest.vmid)
+    takes_s = paces.shutdown_seconds(cluster, guest)
     began_s, since_s = cluster.now_s, guest.since_s
     while cluster.now_s - began_s < min(takes_s, timeout_s):
         yield min(_WAIT_STEP_S, max(min(takes_s, timeout_s) - (cluster.now_s - began_s), 0.01))
@@ -135,7 +135,7 @@ def reboot(cluster: Cluster, kind: Kind, node: str, vmid: int, *, timeout_s: flo
         if not guest.running:
             raise failed(f"{guest.noun} {vmid} not running")
         yield from _shut_down(cluster, guest, timeout_s, task, force=False)
-        yield transfer.start_seconds(kind, cluster.seed, vmid)
+        yield paces.start_seconds(cluster, guest)
         power_on(cluster, guest)
 
     return work
@@ -192,7 +192,7 @@ def resume(cluster: Cluster, kind: Kind, node: str, vmid: int) -> Work:
         yield _PAUSE_S
         if guest.lock == "suspended":
             set_lock(cluster, guest, "")
-            yield transfer.start_seconds(kind, cluster.seed, vmid)
+            yield paces.start_seconds(cluster, guest)
             power_on(cluster, guest)
         guest.paused = False
 

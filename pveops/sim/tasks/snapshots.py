@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pveops.sim.errors import failed
-from pveops.sim.physics import transfer
+from pveops.sim.physics import paces, transfer
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest, Kind, Snapshot
 from pveops.sim.state.storage import FILE_TYPES
@@ -122,7 +122,7 @@ def roll_back(cluster: Cluster, kind: Kind, node: str, vmid: int, name: str, *, 
         guest.parent = name
         guest.touch()
         if start or found.vmstate:
-            yield transfer.start_seconds(kind, cluster.seed, vmid)
+            yield paces.start_seconds(cluster, guest)
             power_on(cluster, guest)
 
     return work

@@ -22,6 +22,7 @@ from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
 from pveops.surfaces.cli.runbook import runbook
 from pveops.surfaces.cli.sim import sim
 from pveops.surfaces.cli.state import state
+from pveops.surfaces.cli.twin import twin
 from pveops.surfaces.cli.up import up
 
 app = typer.Typer(
@@ -33,7 +34,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"),
-                    (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state")):  # fmt: skip
+                    (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
+                    (twin, "twin")):  # fmt: skip
     app.add_typer(group, name=name)
 app.command("up")(up)
 app.command("init")(init)

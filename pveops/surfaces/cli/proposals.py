@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from pveops.base.errors import InputError
+from pveops.model.codec import encode
 from pveops.model.messages import ResolveRequest
+from pveops.model.phases import RunStatus
 from pveops.surfaces.cli.context import Output, command, open_executor, open_ops, print_json, print_rows, say
-from pveops.surfaces.cli.reads import OUTPUT
-from pveops.surfaces.cli.show import print_view
+from pveops.surfaces.cli.reads import OUTPUT, PROFILE
+from pveops.surfaces.cli.show import print_rehearsal, print_view
 from pveops.surfaces.cli.watch import follow
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ def ls(
 ) -> None:
     """List proposals, newest first."""
     from pveops.app.handles import status_of
-    from pveops.model.codec import encode
     from pveops.present.words import count
 
     with command("proposals.ls"):
@@ -90,6 +91,25 @@ def _ask(view: ProposalView, *, yes: bool) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().strip() != wanted:
         raise InputError("Not confirmed. Nothing ran.", hint="The proposal still waits.")
+
+
+@proposals.command("rehearse")
+def rehearse(
+    proposal: str = ID,
+    profile: str = PROFILE,
+    output: Output = OUTPUT,
+) -> None:
+    """Try a proposal on a simulated copy of the cluster and put the report beside it. The cluster itself is only read."""
+    with command("proposals.rehearse"):
+        handle = open_ops(profile).proposal(proposal)
+        say("Looking at the cluster, then trying the plan on a simulated copy of it.", "dim")
+        report = handle.rehearse()
+        if output is Output.JSON:
+            print_json(encode(report))
+        else:
+            print_rehearsal(report, report.at or report.looked_at)
+        if report.outcome not in (RunStatus.DONE, RunStatus.WARNED):
+            raise typer.Exit(5 if report.outcome is RunStatus.FAILED else 8)
 
 
 @proposals.command("deny")

@@ -11,9 +11,12 @@ from pveops.model.codec import encode
 from pveops.surfaces.cli.context import Output, out, print_json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pveops.model.plan import Plan, Step
     from pveops.model.proposal import Preview
-    from pveops.model.run import ProposalView, StepState
+    from pveops.model.rehearsal import Rehearsal
+    from pveops.model.run import ProposalView, Run, StepState
 
 _TIER = {"green": "green", "yellow": "yellow", "red": "bold red", "black": "bold reverse"}
 _MARK = {"ok": "ok", "warn": "warning", "fail": "no", "unknown": "not known"}
@@ -58,13 +61,9 @@ def print_view(view: ProposalView, output: Output) -> None:
         _print_plan(proposal.plan)
         _print_preview(proposal.preview)
     else:
-        if view.run.paused_by:
-            console.print(Text(f"  paused by {view.run.paused_by}", style="yellow"))
-        for step, state in steps_of(view):
-            why = f"  {state.reason}" if state.reason else ""
-            console.print(Text(f"  {state.phase.value:<11} {step.text}{why}"))
-            if state.upid:
-                console.print(Text(f"              {state.upid}", style="dim"))
+        _print_run(view, view.run)
+    if proposal.rehearsal is not None:
+        print_rehearsal(proposal.rehearsal, view.server_time)
     if proposal.reason:
         console.print(Text(f"  {proposal.reason}"))
     if view.audit:
@@ -75,6 +74,26 @@ def audit_span(seqs: tuple[int, ...]) -> str:
     """Where the ledger tells of it: ``audit 9``, ``audit 9 to 14``."""
     first, last = seqs[0], seqs[-1]
     return f"audit {first}" if first == last else f"audit {first} to {last}"
+
+
+def _print_run(view: ProposalView, run: Run) -> None:
+    console = out()
+    if run.paused_by:
+        console.print(Text(f"  paused by {run.paused_by}", style="yellow"))
+    for step, state in steps_of(view):
+        why = f"  {state.reason}" if state.reason else ""
+        console.print(Text(f"  {state.phase.value:<11} {step.text}{why}"))
+        if state.upid:
+            console.print(Text(f"              {state.upid}", style="dim"))
+
+
+def print_rehearsal(report: Rehearsal, now: datetime) -> None:
+    """What a plan did on a simulated copy."""
+    from pveops.present.rehearsed import rehearsal_lines
+
+    console = out()
+    for number, line in enumerate(rehearsal_lines(report, now)):
+        console.print(Text(f"  {line}", style="" if number == 0 else "dim"))
 
 
 def steps_of(view: ProposalView) -> list[tuple[Step, StepState]]:

@@ -26,6 +26,7 @@ from pveops.guard.principals import Principal
 from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, ExecutorInfo, KillRequest, ProposeRequest, ReasonRequest, ResolveRequest
 from pveops.model.plan import Plan
+from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import RunStatus
 from pveops.observe.context import correlated
 from pveops.surfaces.daemon.peer import Peer
@@ -159,6 +160,12 @@ def approve(call: Call) -> dict[str, Any]:
     return _view(call, call.id)
 
 
+def rehearsal(call: Call) -> dict[str, Any]:
+    """Put the report of a rehearsal beside a proposal."""
+    call.parts.executor.attach(call.who, call.id, decode(Rehearsal, call.body))
+    return _view(call, call.id)
+
+
 def deny(call: Call) -> dict[str, Any]:
     """Say no."""
     call.parts.executor.deny(call.who, call.id, decode(ReasonRequest, call.body).reason)
@@ -258,6 +265,7 @@ def make_app(parts: Parts, news: News) -> Starlette:
             route("/v1/proposals", "POST", propose),
             route(one, "GET", proposal),
             route(f"{one}/approve", "POST", approve),
+            route(f"{one}/rehearsal", "POST", rehearsal),
             route(f"{one}/deny", "POST", deny),
             route(f"{one}/withdraw", "POST", withdraw),
             route(f"{one}/stop", "POST", stop),

@@ -133,7 +133,8 @@ class Hub:
         ops = self._watcher.ops
         again: Redraft | None = (lambda proposal: ops.again(proposal).propose().view()) if may_confirm else None
         undo: Redraft | None = (lambda proposal: ops.undo(proposal).propose().view()) if may_confirm else None
-        self.desk = CardController(decider, self._show_cards, feed, channel="dashboard", again=again, undo=undo)
+        rehearse: Redraft | None = (lambda proposal: ops.executors.rehearse(ops.proposal(proposal).view())) if may_confirm else None
+        self.desk = CardController(decider, self._show_cards, feed, channel="dashboard", again=again, undo=undo, rehearse=rehearse)
         feed.listen(self._heard)
 
     def _heard(self, rows: Sequence[Event]) -> None:

@@ -51,10 +51,12 @@ class CardWidget(anywidget.AnyWidget):
             self.controller.receive(content)
 
 
-def desk(decider: Decider, *, again: Redraft | None = None, undo: Redraft | None = None) -> tuple[CardWidget, CardController]:
+def desk(
+    decider: Decider, *, again: Redraft | None = None, undo: Redraft | None = None, rehearse: Redraft | None = None
+) -> tuple[CardWidget, CardController]:
     """A widget with its controller, still empty: ``controller.open(view)`` puts a card on it."""
     widget = CardWidget()
-    controller = CardController(decider, widget.show, feed_of(decider), again=again, undo=undo)
+    controller = CardController(decider, widget.show, feed_of(decider), again=again, undo=undo, rehearse=rehearse)
     widget.controller = controller
     return widget, controller
 

@@ -76,8 +76,7 @@ def card_bundle(shell: Any, client: ExecutorClient, view: ProposalView, ops: Ops
         return bundle
     from pveops.surfaces.widgets.card import desk  # noqa: PLC0415 - anywidget is loaded when the first card is shown
 
-    again, undo = _redrafts(ops)
-    widget, controller = desk(client, again=again, undo=undo)
+    widget, controller = desk(client, **_redrafts(ops))
     controller.open(view)
     return {**bundle, **_widget_part(widget)}
 
@@ -97,8 +96,7 @@ def draft_bundle(shell: Any, draft: Draft) -> Bundle:
         return bundle  # without an executor there is nobody to propose to; the draft can still be read
     from pveops.surfaces.widgets.card import desk  # noqa: PLC0415 - anywidget is loaded when the first card is shown
 
-    again, undo = _redrafts(ops)
-    widget, controller = desk(client, again=again, undo=undo)
+    widget, controller = desk(client, **_redrafts(ops))
     controller.open_draft(draft.plan, propose=lambda: draft.propose().view(), look=draft.preview)
     return {**bundle, **_widget_part(widget)}
 
@@ -168,10 +166,15 @@ def _ops(shell: Any, fits: Callable[..., bool]) -> Ops | None:
     return next((ops for ops in found if fits(ops)), None)
 
 
-def _redrafts(ops: Ops | None) -> tuple[Redraft | None, Redraft | None]:
+def _redrafts(ops: Ops | None) -> dict[str, Redraft]:
+    """What this place can do with a proposal besides deciding about it."""
     if ops is None:
-        return None, None
-    return (lambda proposal_id: ops.again(proposal_id).propose().view()), (lambda proposal_id: ops.undo(proposal_id).propose().view())
+        return {}
+    return {
+        "again": lambda proposal_id: ops.again(proposal_id).propose().view(),
+        "undo": lambda proposal_id: ops.undo(proposal_id).propose().view(),
+        "rehearse": lambda proposal_id: ops.executors.rehearse(ops.proposal(proposal_id).view()),
+    }
 
 
 def _show_error(shell: Any, etype: Any, err: Any, trace: Any, tb_offset: Any = None) -> list[str]:

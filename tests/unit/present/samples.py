@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from pveops.model.plan import Change, Fact, Plan, Step, WireCall
 from pveops.model.proposal import Check, Origin, Preview, Proposal, ProposalStatus, Tier, Verdict
+from pveops.model.rehearsal import Capacity, Rehearsal, RehearsedStep
 from pveops.model.run import ProposalView, Run, RunStatus, StepPhase, StepState
 
 NOW = datetime(2026, 11, 21, 14, 32, 7, tzinfo=UTC)
@@ -159,3 +160,26 @@ def every():
         "closed": (view(REBOOT, run_status=RunStatus.CLOSED, steps=(lost,), run_changes={"reason": "closed by jonas"}), "fresh", END),
         "used": (view(run_status=RunStatus.DONE, steps=done, audit=(4417, 4431)), "rerun", END),
     }  # fmt: skip
+
+
+REHEARSAL = Rehearsal(
+    plan_digest=MIGRATE.digest,
+    outcome=RunStatus.DONE,
+    text="3 of 3 in the simulated copy",
+    took_s=96.0,
+    steps=tuple(RehearsedStep(key=f"s{number}", phase=StepPhase.DONE, took_s=30.0) for number in (1, 2, 3)),
+    capacity=(
+        Capacity(kind="memory", where="pve03", before=0.96, after=0.87, total=500 << 30),
+        Capacity(kind="cpu", where="pve07", before=0.31, after=0.36, total=48),
+        Capacity(kind="memory", where="pve05", before=0.58, after=0.95, total=500 << 30),
+    ),
+    warnings=("pve05 would be 95\u00a0% full (memory, 500\u00a0GiB).",),
+    not_known=(
+        "How fast 305 would move: no past migration tells; 1.1\u00a0GiB/s is assumed, as for 4 other guests.",
+        "What programs inside the guests make of it.",
+    ),
+    looked_at=NOW - timedelta(seconds=8),
+    reads=31,
+    by="anna",
+    at=NOW - timedelta(seconds=4),
+)

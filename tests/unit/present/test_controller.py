@@ -238,6 +238,39 @@ def test_a_dry_run_writes_nothing_and_is_told(desk):
     assert screen.card["state"] == "waiting"
 
 
+def test_a_rehearsal_goes_on_beside_the_card_and_ends_on_it(desk):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def rehearse(proposal_id):
+        begun.set()
+        assert go_on.wait(10)
+        view = executor.proposal(proposal_id)
+        return executor.put(replace(view, proposal=replace(view.proposal, rehearsal=samples.REHEARSAL)))
+
+    controller, executor, screen = desk(rehearse=rehearse)
+    controller.open(samples.view())
+    press(controller, screen, "rehearse")
+    assert begun.wait(10)
+    assert screen.card["message"]["text"].startswith("Rehearsing on a simulated copy")
+    assert "rehearse" not in [action["type"] for action in screen.card["actions"]]
+    press(controller, screen, "dry_run", seq=2)
+    assert executor.calls == [("preview", samples.MIGRATE.digest)]
+    go_on.set()
+    until(lambda: screen.card["rehearsal"] is not None and screen.card["message"] is None)
+    assert screen.card["actions"][-1]["label"] == "Rehearse again"
+
+
+def test_a_rehearsal_that_fails_is_told(desk):
+    def rehearse(_proposal_id):
+        raise ExecutorUnavailable("The executor does not answer.")
+
+    controller, _executor, screen = desk(rehearse=rehearse)
+    controller.open(samples.view())
+    press(controller, screen, "rehearse")
+    until(lambda: screen.card["message"] is not None and screen.card["message"]["kind"] == "ExecutorUnavailable")
+    assert screen.card["actions"][-1]["label"] == "Rehearse"
+
+
 def test_the_record_is_fetched_when_asked_for(desk):
     view = samples.every()["done"][0]
     controller, executor, screen = desk(view)

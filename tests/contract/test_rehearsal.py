@@ -33,7 +33,7 @@ from pveops.tools.library import standard
 from pveops.tools.ports import Ports
 from pveops.twin.drive import drive
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WITHIN = 0.25
 CYCLES = 8

@@ -24,6 +24,7 @@ check: setup           ## format, lint, types, import contracts
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/logs.py
 	$(BIN)/python benchmarks/sim.py
 
 soak: setup            ## 24 simulated hours with 3,000 guests; takes half a minute

@@ -12,6 +12,7 @@ from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
+from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
@@ -50,6 +51,7 @@ class Ops:
         self._origin = origin
         self._clock = clock
         self._metrics = Metrics(target, reader, clock)
+        self._logs = Logs(target, reader, clock)
         self._model = OfflineGrammar()
 
     # -- reading --------------------------------------------------------------------------------------------------------
@@ -97,6 +99,11 @@ class Ops:
     def metrics(self) -> Metrics:
         """Measurements: ``.query(promql)``, ``.guest(101).cpu("7d")`` …, from a Prometheus where one is set, else from Proxmox VE's RRD."""
         return self._metrics
+
+    @property
+    def logs(self) -> Logs:
+        """Log lines: ``.collect()``, ``.search(query)``, ``.histogram(query)``, ``.around(time)``, ``.tail()``."""
+        return self._logs
 
     def guest(self, wanted: str | int) -> GuestHandle:
         """One guest by id or name.

@@ -43,6 +43,11 @@ class Profile(BaseModel):
     """A Prometheus that scrapes this cluster; without one, measurements come from Proxmox VE's own RRD."""
     prometheus_ca: str = ""
     prometheus_token_file: str = ""
+    elasticsearch_url: str = ""
+    """An Elasticsearch 8 for log lines; without one, they are kept in a file of ``PVEOPS_HOME``."""
+    elasticsearch_user: str = ""
+    elasticsearch_password_file: str = ""
+    elasticsearch_ca: str = ""
 
 
 class ExecutorOptions(BaseModel):
@@ -122,6 +127,31 @@ class Target(BaseModel):
         """
         file = self.profile.prometheus_token_file
         return read_secret(self.home.root / Path(file).expanduser(), "the token of the Prometheus") if file else None
+
+    @property
+    def elasticsearch_url(self) -> str:
+        """The address of the Elasticsearch for log lines; empty where none is set."""
+        return self.env.get("PVEOPS_ELASTICSEARCH_URL", "") or self.profile.elasticsearch_url
+
+    @property
+    def elasticsearch_ca(self) -> Path | None:
+        """The PEM file to check the Elasticsearch's certificate with, where one is set.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        return self._authority(self.profile.elasticsearch_ca)
+
+    def elasticsearch_login(self) -> tuple[str, Secret | None]:
+        """User and password for the Elasticsearch, where it needs them.
+
+        Raises:
+            ConfigError: the file of the password is missing or open to others.
+        """
+        file = self.profile.elasticsearch_password_file
+        return self.profile.elasticsearch_user, read_secret(
+            self.home.root / Path(file).expanduser(), "the password of the Elasticsearch"
+        ) if file else None
 
     def _authority(self, file: str) -> Path | None:
         if not file:

@@ -107,6 +107,8 @@ def test_each_foreign_client_has_one_home():
         "proxmoxer": "clients/cluster/wire.py",
         "papermill": "runbooks/engine.py",
         "prometheus_api_client": "clients/metrics/catalogue.py",
+        "elasticsearch": "clients/logs/elastic.py",
+        "luqum": "clients/logs/language.py",
     }
     for path in MODULES:
         for name in imports(path):

@@ -16,6 +16,7 @@ from pveops.surfaces.cli.do import do, tools
 from pveops.surfaces.cli.executor import executor
 from pveops.surfaces.cli.init import init
 from pveops.surfaces.cli.kill import kill
+from pveops.surfaces.cli.logs import logs
 from pveops.surfaces.cli.metrics import metrics
 from pveops.surfaces.cli.proposals import proposals
 from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"),
+for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
                     (twin, "twin")):  # fmt: skip
     app.add_typer(group, name=name)

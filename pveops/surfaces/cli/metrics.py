@@ -33,7 +33,7 @@ def query(
     with command("metrics.query"):
         subject = {key: value for key, value in {"guest": guest, "node": node}.items() if value}
         text = filled(expression, **subject) if expression in QUERIES else expression
-        _show(open_ops(profile).metrics.query(text, since, until, step or None).reset_index(), output)
+        show_frame(open_ops(profile).metrics.query(text, since, until, step or None).reset_index(), output)
 
 
 @metrics.command("now")
@@ -45,7 +45,7 @@ def now(
 ) -> None:
     """One value per series."""
     with command("metrics.now"):
-        _show(open_ops(profile).metrics.now(expression, at), output)
+        show_frame(open_ops(profile).metrics.now(expression, at), output)
 
 
 @metrics.command("queries")
@@ -54,7 +54,7 @@ def queries(output: Output = OUTPUT) -> None:
     from pveops.app.metrics import Metrics
 
     with command("metrics.queries"):
-        _show(Metrics.queries(), output)
+        show_frame(Metrics.queries(), output)
 
 
 @metrics.command("names")
@@ -68,10 +68,11 @@ def names(profile: str = PROFILE, output: Output = OUTPUT) -> None:
             typer.echo("\n".join(found))
 
 
-def _show(frame: pd.DataFrame, output: Output) -> None:
+def show_frame(frame: pd.DataFrame, output: Output) -> None:
+    """A table of ours on stdout: rows, or JSON with source and gaps."""
     rows: list[dict[str, Any]] = [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
     if output is Output.JSON:
-        keys = ("source", "expression", "step_s", "complete", "gaps", "labels")
+        keys = ("source", "expression", "step_s", "total", "complete", "gaps", "labels")
         print_json({"rows": rows, **{key: frame.attrs[key] for key in keys if key in frame.attrs}})
         return
     if rows:

@@ -1,0 +1,1 @@
+"""Log stores, and the one language to ask them in."""

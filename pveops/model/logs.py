@@ -1,0 +1,74 @@
+"""Log lines: one shape, whatever they were collected from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "word", "number", "time"]
+FIELDS: Mapping[str, Kind] = {
+    "message": "text",
+    "host": "word",
+    "unit": "word",
+    "source": "word",
+    "severity": "number",
+    "vmid": "number",
+    "time": "time",
+}
+"""The fields that a query may name."""
+SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+"""By number, as syslog has them: 0 is the worst."""
+_TOKEN = re.compile(r"\w+")
+_LONGEST = 200
+"""Of a longer word only the beginning counts: stores refuse endless words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line. ``time_ms`` is Unix time in milliseconds, ``severity`` syslog's number (0 to 7), ``vmid`` the guest it is about.
+
+    ``mark`` tells lines apart that agree in all else (a cursor, a line number): with it the same line collected twice has the same ``uid``.
+    """
+
+    time_ms: int
+    host: str
+    unit: str
+    message: str
+    severity: int = 6
+    vmid: int | None = None
+    source: str = ""
+    mark: str = ""
+
+    @property
+    def uid(self) -> str:
+        """What the line is known by in every store."""
+        parts = (str(self.time_ms), self.host, self.unit, self.message, str(self.severity), str(self.vmid), self.source, self.mark)
+        return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text as every store sees them: runs of letters, digits and ``_``, in lower case. ``10.0.1.5`` is four, ``vdev_state`` one."""
+    return [word[:_LONGEST] for word in _TOKEN.findall(text.lower())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Lines that were asked for, newest first; ``total`` tells how many there are beyond those."""
+
+    lines: tuple[LogLine, ...]
+    total: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many lines there were per ``step_ms`` from ``start_ms`` on, per value of a field (``""`` for all)."""
+
+    start_ms: int
+    step_ms: int
+    counts: Mapping[str, tuple[int, ...]]
+    by: str
+    source: str

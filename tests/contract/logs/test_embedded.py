@@ -1,0 +1,94 @@
+"""The embedded store: known lines stay one, nothing is lost when its process dies, old lines go."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pveops.base.errors import ConfigError, InputError
+from pveops.clients.logs.embedded import EmbeddedLogs
+from pveops.clients.logs.language import parse
+from pveops.model.logs import LogLine
+
+WRITER = """
+import sys
+from pathlib import Path
+from pveops.clients.logs.embedded import EmbeddedLogs
+from pveops.model.logs import LogLine
+store = EmbeddedLogs(Path(sys.argv[1]))
+for batch in range(10_000):
+    store.add([LogLine(time_ms=batch * 100 + n, host="a", unit="b", message=f"batch {batch} line {n}") for n in range(100)])
+    print(batch, flush=True)
+"""
+
+
+def lines(count, first=0):
+    return [LogLine(time_ms=first + n, host="a", unit="b", message=f"line {first + n}") for n in range(count)]
+
+
+def everything(store):
+    return store.search(parse("*"), 0, 10**15, 10)
+
+
+def test_a_line_that_comes_twice_is_one(tmp_path):
+    store = EmbeddedLogs(tmp_path / "l.db")
+    assert store.add(lines(10)) == 10
+    assert store.add(lines(15)) == 5
+    assert store.add(lines(15) + lines(15)) == 0
+    assert everything(store).total == 15
+    assert store.search(parse('"line 12"'), 0, 100, 10).total == 1
+    store.close()
+
+
+def test_old_lines_go_with_their_words(tmp_path):
+    store = EmbeddedLogs(tmp_path / "l.db")
+    store.add(lines(20))
+    assert store.forget(before_ms=15) == 15
+    assert everything(store).total == 5
+    assert store.search(parse("line"), 0, 100, 10).total == 5
+    store.add(lines(3, first=100))
+    assert store.search(parse("line"), 0, 1000, 10).total == 8
+    store.close()
+
+
+def test_a_pattern_for_everything_is_refused(tmp_path):
+    store = EmbeddedLogs(tmp_path / "l.db")
+    store.add(lines(2500))
+    with pytest.raises(InputError, match="more than 2000 words"):
+        store.search(parse("?*"), 0, 10**6, 10)
+    store.close()
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path):
+    (tmp_path / "x.db").write_text("hello, this is no database at all" * 100)
+    with pytest.raises(ConfigError, match=r"Cannot open the log store .*x\.db"):
+        EmbeddedLogs(tmp_path / "x.db")
+    with pytest.raises(ConfigError, match="Cannot open the log store"):
+        EmbeddedLogs(tmp_path / "no" / "x.db")
+    newer = sqlite3.connect(tmp_path / "n.db")
+    newer.execute("PRAGMA user_version=99")
+    newer.close()
+    with pytest.raises(ConfigError, match="newer version"):
+        EmbeddedLogs(tmp_path / "n.db")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.4, 0.7, 1.1])
+def test_what_was_taken_is_there_after_a_kill(tmp_path, after_s):
+    path = tmp_path / "l.db"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    writer.stdout.readline()
+    time.sleep(after_s)
+    os.kill(writer.pid, signal.SIGKILL)
+    told = int((writer.communicate()[0] or "0\n").split()[-1])
+    store = EmbeddedLogs(path)
+    total = everything(store).total
+    assert total % 100 == 0
+    assert total >= (told + 1) * 100
+    assert store.search(parse('"batch 0"'), 0, 10**15, 10).total == 100
+    assert store.search(parse("line"), 0, 10**15, 1).total == total
+    store.close()

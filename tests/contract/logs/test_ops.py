@@ -1,0 +1,80 @@
+"""``ops.logs`` over a simulated cluster: collected, searched, counted; gaps are said."""
+
+import pytest
+
+from pveops.app.logs import Logs
+from pveops.base.clock import SystemClock
+from pveops.base.errors import ConfigError, InputError, Unreachable
+from pveops.testing.stack import Stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    with Stack(tmp_path_factory.mktemp("logs"), nodes=2, guests=6, speed=1) as stack:
+        yield stack
+
+
+def logs_of(stack, url=""):
+    ops = stack.ops()
+    target = ops._target.model_copy(update={"env": {**ops._target.env, "PVEOPS_ELASTICSEARCH_URL": url}})
+    return Logs(target, ops.reader, SystemClock())
+
+
+def test_the_journal_of_every_node_can_be_asked(stack):
+    logs = logs_of(stack)
+    first = logs.collect("6h")
+    assert first.attrs["complete"]
+    assert set(first["what"]) == {"cluster log", "journal of pve1", "journal of pve2"}
+    assert first["new"].sum() > 50
+    assert logs.collect("6h")["new"].sum() < 20
+    frame = logs.search("", "6h")
+    assert frame["time"].is_monotonic_decreasing
+    assert str(frame["time"].dtype) == "datetime64[ms, UTC]"
+    assert {"pve1", "pve2"} <= set(frame["host"])
+    one = logs.search("host:pve1 NOT unit:kernel", "6h")
+    assert set(one["host"]) == {"pve1"}
+    assert "kernel" not in set(one["unit"])
+    counts = logs.histogram("", "6h", step="1h", by="host")
+    assert counts[["pve1", "pve2"]].sum().min() > 10
+    assert logs.histogram("", "6h")["lines"].sum() == frame.attrs["total"]
+    short = logs.search("", "6h", limit=3)
+    assert not short.attrs["complete"]
+    assert len(logs.around(frame["time"].iloc[5].to_pydatetime(), minutes=1)) > 0
+    assert list(logs.tail("", every_s=0.2, seconds=0.5)) is not None
+
+
+def test_bad_questions_are_one_sentence(stack):
+    logs = logs_of(stack)
+    for ask, said in (
+        (lambda: logs.search("a OR b AND c"), "mixes AND and OR"),
+        (lambda: logs.search("", "whenever"), "is no time"),
+        (lambda: logs.search("", "now", "2h"), "is empty"),
+        (lambda: logs.search("", limit=0), "cannot be shown"),
+        (lambda: logs.histogram("", step="1ms", since="30d"), "too narrow"),
+        (lambda: logs.histogram("", by="colour"), "not counted by colour"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ask()
+
+
+def test_what_is_no_elasticsearch_is_refused(stack):
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 gives no connection"):
+        logs_of(stack, "http://127.0.0.1:9").search("x")
+    with pytest.raises(ConfigError, match="no address of an Elasticsearch"):
+        logs_of(stack, "nonsense").search("x")
+
+
+def test_the_command_line(stack):
+    assert stack.cli("logs", "collect", "--since", "2h").returncode == 0
+    found = stack.cli("logs", "search", "host:pve1", "--since", "2h", "-o", "json")
+    assert found.returncode == 0
+    assert '"host": "pve1"' in found.stdout or '"host":"pve1"' in found.stdout
+    assert stack.cli("logs", "histogram", "--since", "2h", "--by", "host").returncode == 0
+    wrong = stack.cli("logs", "search", "a OR b AND c")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "parentheses" in wrong.stderr
+    table = stack.cli("metrics", "now", "up")
+    assert table.returncode == 3
+    assert "PVEOPS_PROMETHEUS_URL" in table.stderr

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument("--all-cpus", action="store_true", help="seconds of each CPU of a node, not only of the first")
     fill.add_argument("--bulk", action="store_true", help="write bulk requests for Elasticsearch too")
     fill.add_argument("--index", default=DEFAULT_INDEX, help="index or data stream in them")
+    serve.add_argument("--pve", default="9.2", help="version of Proxmox VE: 9.2 or 8.4")
     commands.add_parser("coverage", help="how many methods of the API are simulated")
     return parser
 

@@ -33,9 +33,6 @@ PRIVILEGES = _ADMIN | {
 }
 """Every privilege there is."""
 
-OLD_PRIVILEGES = frozenset({"VM.Monitor"})
-"""Privileges that only Proxmox VE 8 has."""
-
 BUILT_IN_ROLES: dict[str, frozenset[str]] = {
     "Administrator": PRIVILEGES,
     "NoAccess": frozenset(),
@@ -57,6 +54,19 @@ BUILT_IN_ROLES: dict[str, frozenset[str]] = {
     "PVEVMAdmin": _VM_ADMIN,
     "PVEVMUser": _VM_USER,
 }
+
+_NOT_IN_EIGHT = _AGENT | {"VM.Replicate"}
+OLD_PRIVILEGES = (PRIVILEGES - _NOT_IN_EIGHT) | {"VM.Monitor"}
+"""Every privilege of Proxmox VE 8: one for everything that the guest agent can do."""
+
+
+def _old_role(names: frozenset[str]) -> frozenset[str]:
+    monitor = {"VM.Monitor"} if "VM.Config.Disk" in names else set()
+    return (names - _NOT_IN_EIGHT) | monitor
+
+
+OLD_ROLES = {role: _old_role(names) for role, names in BUILT_IN_ROLES.items()}
+"""The built-in roles of Proxmox VE 8."""
 
 MODIFY_PRIVILEGES = {"pool": "Pool.Allocate", "sdn": "SDN.Allocate", "storage": "Datastore.Allocate", "vms": "VM.Allocate"}
 """First part of an ACL path to the privilege that, beside Permissions.Modify, may change entries there."""

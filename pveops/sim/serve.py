@@ -34,6 +34,7 @@ from pveops.sim.faults import scenario
 from pveops.sim.faults.engine import Faults
 from pveops.sim.faults.spec import Stage
 from pveops.sim.faults.weather import Weather
+from pveops.sim.release import NINE, RELEASES
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
 from pveops.sim.seed.people import LOGINS, TOKENS, people
@@ -70,6 +71,7 @@ class ServeOptions:
         scenario: a file that says which faults begin when.
         metrics_port: a port for scrapers (plain HTTP), 0 takes any free one; none when not given.
         sinks: where log lines go.
+        pve: the version of Proxmox VE, ``9.2`` or ``8.4``.
     """
 
     info: Path
@@ -89,6 +91,7 @@ class ServeOptions:
     scenario: Path | None = None
     metrics_port: int | None = None
     sinks: Sinks = field(default_factory=Sinks)
+    pve: str = NINE.name
 
     def check(self) -> None:
         """Refuse numbers that cannot be.
@@ -107,6 +110,8 @@ class ServeOptions:
         )
         if self.inventory is not None and self.seed_file is not None:
             raise InputError("A cluster comes from --inventory or from --seed-file, not from both.", hint="Leave one of them out.")
+        if self.pve not in RELEASES:
+            raise InputError(f"--pve is {self.pve!r} and must be one of {', '.join(RELEASES)}.", hint="Run with --help for what it means.")
         for name, value, low, high in limits:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value:g} and must be from {low:g} to {high:g}.", hint="Run with --help for what it means.")
@@ -175,7 +180,9 @@ def make_world(options: ServeOptions, start_s: float, secret: Callable[[str], st
     """
     description = _description(options, start_s)
     try:
-        return World(description, seed=options.seed, start_s=start_s, secrets=secret, ticket_key=os.urandom(32))
+        return World(
+            description, seed=options.seed, start_s=start_s, secrets=secret, ticket_key=os.urandom(32), release=RELEASES[options.pve]
+        )
     except (KeyError, TypeError, ValueError) as err:
         file = f"inventory {options.inventory}" if options.inventory else f"seed {options.seed_file}"
         raise ConfigError(f"The {file} does not describe a cluster: {err!r}.", hint="See pveops/sim/seed/build.py.") from err
@@ -321,7 +328,7 @@ def _tell(
     write_whole(options.info, json.dumps(facts, indent=2).encode())
     answered, total = edge.counts
     sys.stderr.write(
-        f"This is a SIMULATED Proxmox VE cluster ({len(world.cluster.nodes)} nodes, {len(world.cluster.guests)} guests): "
+        f"This is a SIMULATED Proxmox VE {world.release.name} cluster ({len(world.cluster.nodes)} nodes, {len(world.cluster.guests)} guests): "
         f"it answers {answered} of {total} methods at {url}\n"
     )
     sys.stderr.flush()

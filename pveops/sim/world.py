@@ -50,7 +50,7 @@ class World:
         release: Release = NINE,
     ) -> None:
         self.release = release
-        self.cluster: Cluster = build(description, seed=seed, start_s=start_s, secrets=secrets)
+        self.cluster: Cluster = build(description, seed=seed, start_s=start_s, secrets=secrets, old=release is EIGHT)
         self._start_s = start_s
         self.space = SpaceBook(self.cluster, start_s)
         self.cluster.free_bytes = lambda storage, node: self.space.storage(storage, node, self.cluster.now_s).avail

@@ -9,9 +9,11 @@ from functools import cache
 from types import MappingProxyType
 
 from pveops.sim.contract.index import index_entries
+from pveops.sim.contract.older import schema_of
 from pveops.sim.contract.schema import load
 from pveops.sim.methods import handlers
 from pveops.sim.methods.table import Entry
+from pveops.sim.release import NINE, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +37,19 @@ class Coverage:
 
 
 @cache
-def entries() -> Mapping[tuple[str, str], Entry]:
-    """All handlers by verb and path template: those written by hand, and the indexes that follow from the schema.
+def entries(release: Release = NINE) -> Mapping[tuple[str, str], Entry]:
+    """All handlers of a version by verb and path template: those written by hand, and the indexes that follow from the schema.
 
     Raises:
         ValueError: a handler answers a method that Proxmox VE does not have.
     """
-    schema, found = load(), handlers()
-    unknown = found.keys() - schema.methods.keys()
+    found = handlers()
+    unknown = found.keys() - load().methods.keys()
     if unknown:
         raise ValueError(f"no such methods: {sorted(unknown)}")
-    return MappingProxyType(index_entries(schema) | found)
+    schema = schema_of(release)
+    known = {key: entry for key, entry in found.items() if key in schema.methods}
+    return MappingProxyType(index_entries(schema) | known)
 
 
 def coverage() -> Coverage:

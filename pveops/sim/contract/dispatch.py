@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from pveops.sim.contract.coverage import entries
+from pveops.sim.contract.older import schema_of
 from pveops.sim.contract.params import Verifier
 from pveops.sim.contract.permissions import Asker, compile_method, open_to_world
 from pveops.sim.contract.permissions import Check as PermissionCheck
 from pveops.sim.contract.routes import Routes
-from pveops.sim.contract.schema import VERBS, Method, load
+from pveops.sim.contract.schema import VERBS, Method
 from pveops.sim.errors import RefusedError, bad_parameter, failed, forbidden, not_implemented
 from pveops.sim.methods.table import Call, Handler
 from pveops.sim.physics.quorum import demand_quorum
@@ -60,8 +61,8 @@ class Api:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._schema = load()
-        self._entries = entries()
+        self._schema = schema_of(world.release)
+        self._entries = entries(world.release)
         self._routes = Routes(self._schema.paths)
         self._bound: dict[tuple[str, str], _Bound] = {}
         self.answered = len(self._entries)

@@ -6,7 +6,7 @@ import re
 
 from pveops.sim.calendar import next_event
 from pveops.sim.contract.formats_net import DNS, NET_RULES, Rule, either, id_pair, pattern_rule
-from pveops.sim.privileges import PRIVILEGES
+from pveops.sim.privileges import OLD_PRIVILEGES, PRIVILEGES
 from pveops.sim.props import split_list
 
 NODE_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?")
@@ -160,6 +160,7 @@ RULES: dict[str, Rule] = NET_RULES | {
     "pve-lxc-dev-string": pattern_rule(r"/dev/(?!\.\.?(/|$))(?!.*/\.\.?(/|$)).*", "{} is not a valid device path"),
     "pve-lxc-mp-string": pattern_rule(r"(?!\.\./)(?!.*/\.\.?(/|$)).*", "{} contains illegal character sequences"),
     "pve-node": pattern_rule(NODE_NAME.pattern, "value does not look like a valid node name"),
+    "pve-old-priv": _member(OLD_PRIVILEGES, "invalid privilege '{}'"),
     "pve-phys-bits": pattern_rule(r"host|[89]|[1-5]\d|6[0-4]", "value must be an integer between 8 and 64 or 'host'"),
     "pve-poolid": _pool,
     "pve-priv": _member(PRIVILEGES, "invalid privilege '{}'"),

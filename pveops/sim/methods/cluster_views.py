@@ -148,6 +148,17 @@ def storage_rows(call: Call, cast: Broadcast) -> list[dict[str, Any]]:
 def _network_rows(call: Call) -> list[dict[str, Any]]:
     if not call.may("/sdn/zones/localnetwork", "SDN.Audit"):
         return []
+    if call.world.old:
+        return [
+            {
+                "id": f"sdn/{name}/localnetwork",
+                "type": "sdn",
+                "sdn": "localnetwork",
+                "node": name,
+                "status": "ok" if node.online else "unknown",
+            }
+            for name, node in call.cluster.nodes.items()
+        ]
     return [
         {
             "id": f"network/{name}/zone/localnetwork",
@@ -185,9 +196,16 @@ def _resources(call: Call, kind: str) -> bytes:
         _guests(call, cast) if kind in ("", "vm") else b"",
         _encode(_nodes(call, cast)) if kind in ("", "node") else b"",
         _encode(storage_rows(call, cast)) if kind in ("", "storage") else b"",
-        _encode(_network_rows(call)) if not kind else b"",
+        _encode(_network_rows(call)) if kind in ("", "sdn") else b"",
     ]
-    return b"[" + b",".join(part for part in parts if part) + b"]"
+    data = b"[" + b",".join(part for part in parts if part) + b"]"
+    return orjson.dumps([_older(row) for row in orjson.loads(data)]) if call.world.old else data
+
+
+def _older(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as Proxmox VE 8 has it: without the memory that a guest takes on its host."""
+    row.pop("memhost", None)
+    return row
 
 
 @api.reads("GET /cluster/resources")

@@ -45,14 +45,14 @@ def _row(call: Call, guest: Guest, sample: Sample, *, full: bool) -> dict[str, A
     if guest.kind == "lxc":
         maxswap = int(guest.config.get("swap", 512)) * 1024**2
         row |= {"type": "lxc", "swap": int(maxswap * 0.02) if guest.running else 0, "maxswap": maxswap}
-    else:
+    elif not call.world.old:
         row["memhost"] = sample.memhost
     if guest.kind == "lxc" or (full and guest.running):
         row |= {"diskread": sample.diskread, "diskwrite": sample.diskwrite}
     if full and guest.kind == "qemu":
         row["qmpstatus"] = "paused" if guest.paused else row["status"]
     if guest.running:
-        row |= {"pid": guest.pid, **_pressure(sample)}
+        row |= {"pid": guest.pid} | ({} if call.world.old else _pressure(sample))
     lock = guest.lock or call.world.lock_of(guest)
     optional = {"lock": lock, "tags": guest.tags, "template": guest.template, "serial": int("serial0" in guest.config)}
     return row | {key: value for key, value in optional.items() if value}

@@ -16,7 +16,7 @@ from pveops.sim.tasks import ha
 
 api = Table()
 
-_OPTIONS = ("comment", "failback", "max_relocate", "max_restart", "auto-rebalance")
+_OPTIONS = ("comment", "failback", "group", "max_relocate", "max_restart", "auto-rebalance")
 
 
 def _digest(call: Call) -> str:
@@ -71,6 +71,8 @@ def create(call: Call) -> None:
     guest = _guest(call, sid)
     if guest is None:
         raise failed(f"create resource failed: cannot add service '{sid}', the guest does not exist")
+    if "group" in call.p and not call.world.old:
+        raise failed("create resource failed: cannot create resource: ha groups have been migrated to rules")
     options = {key: call.p[key] for key in _OPTIONS if key in call.p}
     state = str(call.p.get("state", "started"))
     call.cluster.ha[sid] = HaResource(sid, state, options)
@@ -87,6 +89,8 @@ def update(call: Call) -> None:
     for key in split_list(call.p.get("delete", "")):
         found.options.pop(key, None)
     found.options |= {key: call.p[key] for key in _OPTIONS if key in call.p}
+    if "group" in call.p:
+        ha.settle(call.world.engine, call.cluster, [found.sid], call.world.busy)
     if "state" in call.p:
         found.state = call.p["state"]
         guest = _guest(call, found.sid)
@@ -164,10 +168,13 @@ def _service_row(call: Call, found: HaResource) -> dict[str, Any]:
         "state": state,
         "request_state": found.state,
         "status": f"{found.sid} ({node}, {state})",
-        "failback": found.options.get("failback", 1),
         "max_relocate": found.options.get("max_relocate", 1),
         "max_restart": found.options.get("max_restart", 1),
     }
+    if call.world.old:
+        row |= {"group": found.options["group"]} if "group" in found.options else {}
+    else:
+        row["failback"] = found.options.get("failback", 1)
     if "comment" in found.options:
         row["comment"] = found.options["comment"]
     return row | ({"crm_state": state} if len(call.cluster.nodes) > 1 and state not in ("queued", "ignored") else {})
@@ -189,7 +196,8 @@ def current(call: Call) -> list[dict[str, Any]]:
         )
     armed = "disarmed" if cluster.ha_disarmed else "armed" if cluster.ha and len(cluster.nodes) > 1 else "standby"
     text = "standby (CRM watchdog standby)" if armed == "standby" else armed
-    rows.append({"id": "fencing", "type": "fencing", "node": local, "status": text, "armed-state": armed})
+    if not call.world.old:
+        rows.append({"id": "fencing", "type": "fencing", "node": local, "status": text, "armed-state": armed})
     if len(cluster.nodes) > 1:
         busy = {guest.node for sid in cluster.ha if (guest := _guest(call, sid)) is not None}
         for name, node in cluster.nodes.items():

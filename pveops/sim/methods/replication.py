@@ -58,6 +58,9 @@ def job(call: Call) -> dict[str, Any]:
 
 
 def _demand_replicate(call: Call) -> None:
+    if call.world.old:
+        call.demand("/storage", "Datastore.Allocate")
+        return
     call.demand(f"/vms/{str(call.p['id']).split('-')[0]}", "VM.Replicate")
 
 

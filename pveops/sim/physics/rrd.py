@@ -39,6 +39,15 @@ SPANS = {
     "decade": Span(604_800, 570),
 }
 
+OLD_SPANS = {
+    "hour": Span(60, 70),
+    "day": Span(1800, 70),
+    "week": Span(10_800, 70),
+    "month": Span(43_200, 70),
+    "year": Span(604_800, 70),
+}
+"""Those of Proxmox VE 8."""
+
 
 def _times(span: Span, now_s: float) -> Floats:
     """The moments of the rows, aligned to the step; each stands for the step that ends there."""

@@ -22,14 +22,16 @@ _REBOOT_S = 40.0
 """A guest that runs ran before too; its last start was a reboot of this length."""
 
 
-def build(description: dict[str, Any], *, seed: int, start_s: float, secrets: Secrets) -> Cluster:
-    """The cluster at the moment ``start_s`` (seconds since the epoch).
+def build(description: dict[str, Any], *, seed: int, start_s: float, secrets: Secrets, old: bool = False) -> Cluster:
+    """The cluster at the moment ``start_s`` (seconds since the epoch); an ``old`` one has the privileges of Proxmox VE 8.
 
     Raises:
         KeyError: the description lacks something that is needed.
         ValueError: something in it cannot be read.
     """
     cluster = Cluster(str(description.get("name", "simulated")), seed, start_s)
+    if old:
+        cluster.identities.grow_old()
     for number, entry in enumerate(description["nodes"]):
         _add_node(cluster, entry, number)
     for entry in description.get("storages", ()):
@@ -159,7 +161,7 @@ def _add_image(cluster: Cluster, guest: Guest, key: str, volid: str, size: int, 
 def _add_people(cluster: Cluster, description: dict[str, Any], secrets: Secrets) -> None:
     ids = cluster.identities
     for entry in description.get("roles", ()):
-        ids.roles[entry["roleid"]] = Role(entry["roleid"], frozenset(split_list(entry.get("privs", ""))))
+        ids.roles[entry["roleid"]] = Role(entry["roleid"], frozenset(split_list(entry.get("privs", ""))) & ids.privileges)
     for entry in description.get("users", ()):
         user = User(
             entry["userid"],

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 
 from pveops.sim.errors import RefusedError, forbidden
-from pveops.sim.privileges import PRIVILEGES
 from pveops.sim.state.identity import ROOT, AclNode, Identities, Principal
 
 Privileges = dict[str, int]
@@ -62,7 +61,7 @@ class Access:
         if not path:
             return {}
         if who.is_root:
-            return dict.fromkeys(PRIVILEGES, 1)
+            return dict.fromkeys(self._ids.privileges, 1)
         if who.userid not in self._ids.users:
             return {}
         if not who.token:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pveops.sim.privileges import BUILT_IN_ROLES
+from pveops.sim.privileges import BUILT_IN_ROLES, OLD_PRIVILEGES, OLD_ROLES, PRIVILEGES
 
 ROOT = "root@pam"
 
@@ -131,6 +131,13 @@ class Identities:
     realms: dict[str, dict[str, str | int]] = field(default_factory=dict)
     acl: dict[str, AclNode] = field(default_factory=dict)
     generation: int = 0
+    privileges: frozenset[str] = PRIVILEGES
+    """Every privilege that there is."""
+
+    def grow_old(self) -> None:
+        """Have the privileges and built-in roles of Proxmox VE 8, before anybody was added."""
+        self.privileges = OLD_PRIVILEGES
+        self.roles = {name: Role(name, privileges, built_in=True) for name, privileges in OLD_ROLES.items()}
 
     @classmethod
     def fresh(cls) -> Identities:

@@ -28,6 +28,7 @@ def serve(
     seed: Optional[int] = typer.Option(None, help="The same seed gives the same cluster."),
     seed_file: Path = typer.Option(None, help="A seed that `pveops twin look` wrote: the cluster that it saw, instead of a made-up one."),
     request_log: Path = typer.Option(None, help="JSON lines: every request received and answered."),
+    pve: str = typer.Option("9.2", help="Version of Proxmox VE: 9.2 or 8.4."),
     state_dir: Path = typer.Option(None, help="Keeps certificate authority and tokens from start to start."),
     ha_guests: int = typer.Option(0, help="How many guests high availability manages."),
     scenario: Path = typer.Option(None, help="TOML file: which faults begin when (docs/faults.md)."),
@@ -50,6 +51,7 @@ def serve(
         info=info, nodes=nodes, guests=guests, port=port, host=host, speed=speed, latency_ms=latency_ms, seed=DEFAULT_SEED if seed is None else seed,
         request_log=request_log, state_dir=state_dir, ha_guests=ha_guests, scenario=scenario, start_s=start_s, metrics_port=metrics_port, sinks=sinks,
         seed_file=seed_file,
+        pve=pve,
     )  # fmt: skip
     raise typer.Exit(run(options))
 

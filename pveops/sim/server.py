@@ -20,7 +20,7 @@ from pveops.sim.control import Control
 from pveops.sim.errors import RefusedError
 from pveops.sim.faults.engine import Faults
 from pveops.sim.faults.weather import Effect
-from pveops.sim.methods.table import Encoded, Plain, Rows
+from pveops.sim.methods.table import Encoded, Plain, Rows, Upgrade
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.state.tickets import claimed_user
 from pveops.sim.world import World
@@ -45,6 +45,7 @@ class Answer:
     body: bytes = b""
     content_type: str = _JSON
     delay_s: float = 0.0
+    upgrade: Upgrade | None = None
 
 
 def _single_line(text: str) -> str:
@@ -138,6 +139,8 @@ def _refusal(err: RefusedError, *, extjs: bool, message: bool = True) -> Answer:
 
 
 def _success(data: Any, *, extjs: bool) -> Answer:
+    if isinstance(data, Upgrade):
+        return Answer(101, upgrade=data)
     if isinstance(data, Plain):
         return Answer(200, body=data.text.encode(), content_type="text/plain")
     document: dict[str, Any] = {"data": data}
@@ -202,6 +205,8 @@ class Edge:
         if effect.done:
             right = _refusal(refusal, extjs=False) if refusal else self._decide(path, wanted)
             answer = answer if effect.status else right
+        if answer.upgrade is not None:
+            return await self._talk(request, answer.upgrade, seq)
         if request.method != "GET":
             self._faults.look()
         wait_s = max(answer.delay_s, self._latency_s, effect.delay_s)
@@ -220,6 +225,28 @@ class Edge:
         if request.transport is not None:
             request.transport.close()
         return half
+
+    async def _talk(self, request: web.BaseRequest, found: Upgrade, seq: int) -> web.StreamResponse:
+        """Be the terminal of a console until somebody leaves."""
+        socket = web.WebSocketResponse(protocols=("binary",), max_msg_size=65_536)
+        if not socket.can_prepare(request):
+            self._log.answered(seq, 400, 0.0)
+            return self._respond(Answer(400, "No 'Upgrade' header in a request for a websocket", content_type=""))
+        found.console.state = "open"
+        self._log.answered(seq, 101, 0.0)
+        try:
+            await socket.prepare(request)
+            async for message in socket:
+                data = message.data.encode() if isinstance(message.data, str) else bytes(message.data)
+                said = found.terminal.receive(data, self._now_s())
+                if said:
+                    await socket.send_bytes(said.encode())
+                if found.terminal.closed:
+                    break
+        finally:
+            found.console.state = "closed"
+        await socket.close()
+        return socket
 
     @staticmethod
     def _read(request: web.BaseRequest, path: str, query: str, body: bytes) -> tuple[Request, dict[str, Any], RefusedError | None]:

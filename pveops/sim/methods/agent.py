@@ -15,14 +15,14 @@ api = Table()
 _BOOT_S = 18.0
 """From power on until the agent answers."""
 
-_COMMANDS = (
+COMMANDS = (
     "exec exec-status file-read file-write fsfreeze-freeze fsfreeze-status fsfreeze-thaw fstrim get-fsinfo get-host-name get-memory-block-info "
     "get-memory-blocks get-osinfo get-time get-timezone get-users get-vcpus info network-get-interfaces ping set-user-password shutdown "
     "suspend-disk suspend-hybrid suspend-ram"
 )
 
 
-def _guest(call: Call) -> Guest:
+def answering_guest(call: Call) -> Guest:
     """The guest, if its agent answers."""
     guest = call.guest("qemu")
     if not guest.agent_enabled:
@@ -37,20 +37,20 @@ def _guest(call: Call) -> Guest:
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent")
 def commands(call: Call) -> list[dict[str, str]]:
     """The commands of the agent."""
-    return [{"name": name} for name in _COMMANDS.split()]
+    return [{"name": name} for name in COMMANDS.split()]
 
 
 @api.reads("POST /nodes/{node}/qemu/{vmid}/agent/ping")
 def ping(call: Call) -> dict[str, Any]:
     """Whether the agent answers."""
-    _guest(call)
+    answering_guest(call)
     return {"result": {}}
 
 
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces")
 def interfaces(call: Call) -> dict[str, Any]:
     """The interfaces as the guest sees them."""
-    guest = _guest(call)
+    guest = answering_guest(call)
     sample = live_guest(call.world.load, guest, call.now_s)
     loopback = {
         "name": "lo",
@@ -82,13 +82,13 @@ def interfaces(call: Call) -> dict[str, Any]:
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-host-name")
 def host_name(call: Call) -> dict[str, Any]:
     """The name that the guest has itself."""
-    return {"result": {"host-name": _guest(call).name}}
+    return {"result": {"host-name": answering_guest(call).name}}
 
 
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo")
 def os_info(call: Call) -> dict[str, Any]:
     """The operating system of the guest."""
-    guest = _guest(call)
+    guest = answering_guest(call)
     if str(guest.config.get("ostype", "")).startswith("w"):
         return {"result": {"id": "mswindows", "name": "Microsoft Windows", "pretty-name": "Windows Server 2025", "machine": "x86_64"}}
     facts = {
@@ -106,28 +106,28 @@ def os_info(call: Call) -> dict[str, Any]:
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-time")
 def clock(call: Call) -> dict[str, Any]:
     """The time of the guest, nanoseconds since the epoch."""
-    _guest(call)
+    answering_guest(call)
     return {"result": int(call.now_s * 1_000_000_000)}
 
 
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-timezone")
 def timezone(call: Call) -> dict[str, Any]:
     """The time zone of the guest."""
-    _guest(call)
+    answering_guest(call)
     return {"result": {"zone": "UTC", "offset": 0}}
 
 
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-vcpus")
 def cpus(call: Call) -> dict[str, Any]:
     """The CPUs of the guest."""
-    guest = _guest(call)
+    guest = answering_guest(call)
     return {"result": [{"logical-id": number, "online": True, "can-offline": number > 0} for number in range(guest.cpus)]}
 
 
 @api.reads("GET /nodes/{node}/qemu/{vmid}/agent/get-fsinfo")
 def file_systems(call: Call) -> dict[str, Any]:
     """The file systems of the guest."""
-    guest = _guest(call)
+    guest = answering_guest(call)
     index_of_root = guest.maxdisk
     used = int(index_of_root * 0.43)
     return {"result": [{"name": "sda1", "mountpoint": "/", "type": "ext4", "total-bytes": index_of_root, "used-bytes": used, "disk": []}]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pveops.sim.state.cluster import Cluster
+from pveops.sim.state.console import Console, Terminal
 from pveops.sim.state.guest import Guest, Kind
 from pveops.sim.state.identity import Principal
 from pveops.sim.state.node import Node
@@ -93,6 +94,14 @@ class Plain:
     """An answer that is no JSON but text."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The connection becomes a websocket, at whose other end a terminal answers."""
+
+    console: Console
+    terminal: Terminal
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from pveops.sim.errors import failed
 from pveops.sim.state.access import Access
 from pveops.sim.state.agenda import Agenda
 from pveops.sim.state.configs import Configs
+from pveops.sim.state.console import Console
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.identity import Identities
 from pveops.sim.state.ills import Ills
+from pveops.sim.state.inside import Inside
 from pveops.sim.state.journal import INFO, Event, Journal
 from pveops.sim.state.node import Cast, Node
 from pveops.sim.state.storage import Storage
@@ -109,6 +111,10 @@ class Cluster:
         """Whether empty processes stand in for virtual machines: no agent answers, no device can be plugged, what waits for a start goes on waiting."""
         self.calendar_fault = ""
         """What the host says instead of reading a schedule; empty where it can."""
+        self.inside: dict[int, Inside] = {}
+        """What was done inside of guests, by id."""
+        self.consoles: dict[int, Console] = {}
+        """Consoles that wait or are open, by port."""
         self.ha_disarmed = ""
         """What happens to managed guests while high availability is switched off (``freeze``, ``ignore``); empty when it is not."""
         self.options: dict[str, Any] = {}

@@ -196,7 +196,7 @@ def _resources(call: Call, kind: str) -> bytes:
         _guests(call, cast) if kind in ("", "vm") else b"",
         _encode(_nodes(call, cast)) if kind in ("", "node") else b"",
         _encode(storage_rows(call, cast)) if kind in ("", "storage") else b"",
-        _encode(_network_rows(call)) if kind in ("", "sdn") else b"",
+        _encode(_network_rows(call)) if not kind or (kind == "sdn" and call.world.old) else b"",
     ]
     data = b"[" + b",".join(part for part in parts if part) + b"]"
     return orjson.dumps([_older(row) for row in orjson.loads(data)]) if call.world.old else data

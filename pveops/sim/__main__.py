@@ -72,6 +72,11 @@ def main() -> int:
         sys.stdout.write(
             f"{counts.answered} of {counts.total} methods: {counts.behaves} behave, {counts.reads} read, {counts.refused} are refused\n"
         )
+        for area, kinds in sorted(counts.areas.items()):
+            answered = kinds.get("behaves", 0) + kinds.get("reads", 0)
+            sys.stdout.write(
+                f"  {area:<8} {answered} of {sum(kinds.values())}: {kinds.get('behaves', 0)} behave, {kinds.get('reads', 0)} read\n"
+            )
         return 0
     from pveops.sim.serve import ServeOptions, run  # noqa: PLC0415 - as above
     from pveops.sim.telemetry.emission import Sinks  # noqa: PLC0415 - as above

@@ -55,3 +55,5 @@ class Configs:
     notifications: dict[str, Sections] = field(default_factory=dict)
     ha_rules: Sections = field(default_factory=Sections)
     ha_groups: Sections = field(default_factory=Sections)
+    ceph: Any = None
+    """Ceph (``state.ceph.Ceph``), once somebody asked for it."""

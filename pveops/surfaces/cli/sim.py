@@ -80,6 +80,14 @@ def backfill(
     raise typer.Exit(run(options))
 
 
+def _area(entry: tuple[str, dict[str, int]]) -> dict[str, object]:
+    """One area of the API: the first part of its paths."""
+    name, kinds = entry
+    behaves, reads, refused = (kinds.get(kind, 0) for kind in ("behaves", "reads", "refused"))
+    row = {"methods": behaves + reads + refused, "answered": behaves + reads, "behave": behaves, "read": reads, "refused": refused}
+    return {"area": name, **row}
+
+
 @sim.command("coverage")
 def coverage(output: Output = OUTPUT) -> None:
     """Tell how many methods of the API are simulated."""
@@ -88,7 +96,7 @@ def coverage(output: Output = OUTPUT) -> None:
     counts = counted()
     row = {"methods": counts.total, "answered": counts.answered, "behave": counts.behaves, "read": counts.reads, "refused": counts.refused}
     if output is Output.JSON:
-        print_json(row)
+        print_json(row | {"areas": counts.areas})
     else:
-        print_rows([row], tuple(row))
+        print_rows([{"area": "all", **row}, *map(_area, sorted(counts.areas.items()))], ("area", *row))
         say(f"{counts.answered} of {counts.total} methods of Proxmox VE 9.2 are simulated; the others answer 501 and say so.")

@@ -35,18 +35,16 @@ class TcpReceiver:
                 connection, _ = self._server.accept()
             except TimeoutError:
                 continue
-            with connection, connection.makefile("rb") as stream:
+            with connection:
                 connection.settimeout(0.2)
-                self._read(stream)
+                self._read(connection)
 
-    def _read(self, stream):
+    def _read(self, connection):
         data = b""
         while not self._stop.is_set():
             try:
-                piece = stream.raw.read(65536)
+                piece = connection.recv(65536)
             except TimeoutError:
-                continue
-            if piece is None:
                 continue
             if not piece:
                 return

@@ -99,11 +99,15 @@ class Fleet:
             self._generation = cluster.generation
         return self._crew, self._ledger
 
-    def now(self) -> dict[str, Figures]:
-        """By node. Nodes without power have figures too: nobody can ask them."""
+    def now(self, only: str = "") -> dict[str, Figures]:
+        """By node; ``only`` names one where the others are not needed. Nodes without power have figures too: nobody can ask them."""
         cluster, load = self._world.cluster, self._world.load
         crew, ledger = self._prepare()
         nodes = list(cluster.nodes.values())
+        if only:
+            place = next(number for number, node in enumerate(nodes) if node.name == only)
+            chosen = crew.place == place
+            crew = Crew(*(column[chosen] for column in crew))
         whole = [node.cpus for node in nodes]
         now_s = cluster.now_s
         sums = load.node_sums(crew, load.values(crew, now_s), whole)
@@ -112,6 +116,8 @@ class Fleet:
         times = np.array([now_s])
         found = {}
         for place, node in enumerate(nodes):
+            if only not in ("", node.name):
+                continue
             one = slice(place, place + 1)
             raw = _Raw(
                 busy=np.array([sums[place][0]]),

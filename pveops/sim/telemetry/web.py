@@ -122,7 +122,7 @@ class Exporter:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
-        return await _write(request, list(node_families(self._world, found, self._fleet.now()[name])))
+        return await _write(request, list(node_families(self._world, found, self._fleet.now(name)[name])))
 
     async def _cluster(self, parts: Iterable[str]) -> list[Family]:
         ask, found = Answers(self._asker), list[Family]()

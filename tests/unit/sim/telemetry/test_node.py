@@ -72,6 +72,14 @@ def test_history_ends_where_the_present_begins(lab):
             assert np.ravel(then)[-1] == pytest.approx(np.ravel(now)[-1], rel=1e-9), field
 
 
+def test_one_node_alone_is_what_it_is_among_all(lab):
+    fleet = Fleet(lab.world)
+    everybody = fleet.now()
+    for name in lab.cluster.nodes:
+        (alone,) = fleet.now(name).values()
+        assert [np.ravel(value).tolist() for value in alone] == [np.ravel(value).tolist() for value in everybody[name]]
+
+
 def test_smart_says_what_the_api_says(lab, node_told):
     node = lab.cluster.nodes["pve1"]
     node.wears.append(Wear(since_s=lab.cluster.now_s, path="/dev/sdb", per_hour=50))

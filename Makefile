@@ -1,5 +1,5 @@
 # Two commands for everybody: `make demo` and `make test`. Each sets everything up by itself.
-.PHONY: demo test unit check bench soak truth setup lock wheel clean
+.PHONY: demo test unit check bench crash soak truth setup lock wheel clean
 HEADLESS ?=
 DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
@@ -23,6 +23,7 @@ check: setup           ## format, lint, types, import contracts
 
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
+	$(BIN)/python benchmarks/execution.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/logs.py
 	$(BIN)/python benchmarks/sim.py
@@ -33,6 +34,10 @@ soak: setup            ## 24 simulated hours with 3,000 guests; takes half a min
 truth: setup           ## the simulated cluster against recorded answers of the real API
 	$(BIN)/python -m tests.contract.sim.truth
 	$(BIN)/python -m pytest -q -n 0 -s tests/contract/sim/test_replay.py
+
+crash: setup           ## kill executor and cluster RUNS times, at every boundary and at random; writes docs/crashes.md
+	@.ci/setup servers
+	$(BIN)/python -m pveops.testing.crashes --runs $(or $(RUNS),500) --page docs/crashes.md
 
 setup:
 	@.ci/setup

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.clients.cluster.facts import read_facts
+from pveops.clients.cluster.facts import Lists, read_facts
 from pveops.clients.cluster.parse import task as parse_task
 from pveops.clients.cluster.read import Reader
 from pveops.clients.cluster.wire import Endpoint, Timeouts, Wire
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pveops.model.facts import Facts
     from pveops.model.tasks import Task
     from pveops.settings.profile import Target
+
+
+_LISTED_S = 1.0
 
 
 def open_wire(target: Target, token: Secret) -> Wire:
@@ -39,14 +43,44 @@ class FactReader(Reader):
     def __init__(self, wire: Wire, *, clock: Clock | None = None) -> None:
         super().__init__(wire, clock=clock)
         self._facts_clock = clock or SystemClock()
+        self._listing = threading.Lock()
+        self._lists: tuple[float, Lists] | None = None
+        self._last_facts: tuple[float, frozenset[str], Facts] | None = None
+        self._node_clocks: dict[str, tuple[float, int]] = {}
 
-    def facts(self, subjects: Iterable[str]) -> Facts:
-        """The named facts about these subjects, fresh.
+    def facts(self, subjects: Iterable[str], *, at_most_old_s: float = 0.0) -> Facts:
+        """The named facts about these subjects, fresh; with ``at_most_old_s`` the last reading, if it was about all of them and is not older.
 
         Raises:
             TransportError: no endpoint answers.
         """
-        return read_facts(self, subjects, read_at=self._facts_clock.now())
+        wanted, began_s = tuple(subjects), self._facts_clock.monotonic_s()
+        last = self._last_facts
+        if last is not None and began_s - last[0] <= at_most_old_s and set(wanted) <= last[1]:
+            return last[2]
+        found = read_facts(self, wanted, read_at=self._facts_clock.now(), lists=self._listed)
+        self._last_facts = (began_s, frozenset(wanted), found)
+        return found
+
+    def node_time_s(self, node: str, *, at_most_old_s: float = 0.0) -> int:
+        """The node's own clock, Unix time in seconds; with ``at_most_old_s`` carried on from a reading that is not older."""
+        now_s = self._facts_clock.monotonic_s()
+        known = self._node_clocks.get(node)
+        if known is not None and now_s - known[0] <= at_most_old_s:
+            return known[1] + int(now_s - known[0])
+        found = super().node_time_s(node)
+        self._node_clocks[node] = (now_s, found)
+        return found
+
+    def _listed(self, fresh: bool) -> Lists:
+        """Where guests are. The cluster's own list lags up to ten seconds, so one more does no harm; many steps share one reading."""
+        asked_s = self._facts_clock.monotonic_s()
+        with self._listing:
+            known = self._lists
+            if known is None or known[0] < (asked_s if fresh else asked_s - _LISTED_S):
+                began_s = self._facts_clock.monotonic_s()
+                known = self._lists = (began_s, self.resources())
+            return known[1]
 
     def node_tasks(self, node: str, *, since_s: int) -> Sequence[Task]:
         """Tasks of one node, running and ended, that started at or after a time by that node's clock (Unix seconds)."""

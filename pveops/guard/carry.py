@@ -23,6 +23,8 @@ from pveops.model.plan import Fact, Step
 from pveops.model.run import StepState
 
 _LOG = logging.getLogger("pveops.executor")
+_CLOCK_S = 2.0
+"""The check before read the node's clock a moment ago; the search for a lost answer allows for a second of slack, and this only moves it back."""
 
 
 class Carrier:
@@ -70,7 +72,7 @@ class Carrier:
                 step = replace(step, assumes=tuple(fact for fact in inverse.expects if fact.op != "restarted"))
             self._gate.step(work.proposal, self._journal.approval(work.run.id), work.cluster, step)
             checked = self._event("checked", state.key)
-            node_s = work.cluster.reader.node_time_s(step.node)
+            node_s = work.cluster.reader.node_time_s(step.node, at_most_old_s=_CLOCK_S)
             if not self._alone and not self._journal.holds(work.run.id, self._worker):
                 return None
             data = {

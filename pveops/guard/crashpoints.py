@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 Point = Literal["before_send", "after_send", "after_intent_record"]
+"""Between two writes. Beside these, ``wrote_<kind of event>`` is right after that event is on disk."""
 
 
-def crash_point(name: Point) -> None:
+def crash_point(name: Point | str) -> None:
     """Where ``$PVEOPS_CRASH_POINTS/<name>.hold`` exists: leave ``<name>.reached`` beside it and stay here until the hold is gone."""
     folder = os.environ.get("PVEOPS_CRASH_POINTS")
     if not folder:

@@ -14,6 +14,7 @@ from pveops.base.ids import is_id, new_id
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
 from pveops.guard.audit.query import Query
+from pveops.guard.crashpoints import crash_point
 from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.gate import Gate
 from pveops.guard.killswitch import KillSwitch
@@ -191,6 +192,7 @@ class Executor:
         self._ledger.append("proposal.approved", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
         first = RunEvent(kind="opened", at=now, actor=who.name)
         saved = self._journal.open_run(approved, run_id, approval, first, Said("proposal.approved", who.name, proposal.plan.summary))
+        crash_point("wrote_opened")
         self._dispatcher.submit(run_id)
         self._remind(proposal, run_id, now)
         return saved

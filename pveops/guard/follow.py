@@ -20,6 +20,8 @@ from pveops.model.tasks import Task, Upid
 
 _NODE_SLACK_S = 1
 """Task start times are whole seconds."""
+_LOG_EVERY_S = 1.0
+"""The log of a running task is for the eye."""
 _ORDERS = ("hamigrate", "harelocate", "hastart", "hastop")
 """Tasks that only file an order with the HA manager and end at once."""
 
@@ -63,12 +65,14 @@ class Follower:
         upid = Upid.parse(state.upid)
         started = heard = self._clock.monotonic_s()
         waits = backoff_s(first_s=0.1, factor=1.2, most_s=2.0)  # a fifth late at most, however short the task
-        seen = 0
+        seen, read = 0, started - _LOG_EVERY_S
         while not self._stopping.is_set():
             try:
                 outcome = cluster.reader.task_outcome(upid)
-                lines, _ = cluster.reader.task_log(upid, start=seen)
                 heard = self._clock.monotonic_s()
+                lines: tuple[str, ...] = ()
+                if outcome.kind != "running" or heard - read >= _LOG_EVERY_S:
+                    lines, read = cluster.reader.task_log(upid, start=seen)[0], heard
             except PveopsError as err:
                 if not err.temporary or self._clock.monotonic_s() - heard > self._lost_after_s:
                     text = f"{upid.node} no longer tells about the task: {err.message}"
@@ -103,7 +107,7 @@ class Follower:
             return None
         if child is not None and child.kind != "task_ended":
             return replace(child, kind="unreadable")
-        if child is not None and not child.ok:
+        if child is not None and not child.ok and Upid.parse(state.upid).type != "hastart":  # a start that failed is tried again by HA
             return self._event("not_observed", state.key, text=f"the order was taken, but its task failed: {child.text}", lines=child.lines)
         read = self._read_until(cluster, step, state)
         return read if read is None or child is None else replace(read, warned=child.warned, lines=read.lines or child.lines)

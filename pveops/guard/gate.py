@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pveops.base.errors import Denied, Stale
 from pveops.guard.killswitch import KillSwitch
+from pveops.guard.once import Once
 from pveops.guard.options import Options
 from pveops.guard.policy import Circumstances, Policy
 from pveops.guard.ports import Cluster
@@ -19,6 +20,9 @@ from pveops.model.facts import Facts, mismatches
 from pveops.model.plan import Plan, Step
 from pveops.model.proposal import Approval, Proposal, Verdict
 
+_READ_S = 0.5
+"""A step right after its approval uses what was read for that approval, if that was half a second ago at most."""
+
 
 class Gate:
     """Asked when something is put forward, when it is approved, before each step, and right before a request leaves."""
@@ -28,10 +32,14 @@ class Gate:
         self._policy = policy
         self._principals = principals
         self._options = options
+        self._rated: Once[Plan, Rating] = Once(
+            lambda plan: rate_plan(plan, bulk_targets=options.bulk_targets, own_guests=options.own_guests)
+        )
+        self._digest: Once[Plan, str] = Once(lambda plan: plan.digest)
 
     def rate(self, plan: Plan) -> Rating:
         """The tier of a plan, and why."""
-        return rate_plan(plan, bulk_targets=self._options.bulk_targets, own_guests=self._options.own_guests)
+        return self._rated(plan)
 
     def propose(self, who: Principal, plan: Plan, facts: Facts, *, author: str, channel: str, simulated: bool) -> tuple[Rating, Verdict]:
         """What tier and policy say to a plan that is put forward."""
@@ -75,7 +83,8 @@ class Gate:
             TransportError: the cluster cannot be looked at.
         """
         self.sending(proposal.plan.cluster)
-        proposal.intact()
+        if self._digest(proposal.plan) != proposal.digest:
+            proposal.intact()
         approval = decode(Approval, approved)
         approver = self._principals.get(approval.claim.approver)
         if approver is None or not approver.public_key or approval.claim.plan_digest != proposal.digest:
@@ -84,7 +93,7 @@ class Gate:
         if self._policy.hash != approval.claim.policy_hash:
             raise Stale(f"The policy has changed since {proposal.id} was approved.", hint="Propose it anew.")
         subjects = dict.fromkeys((step.subject, *(fact.subject for fact in step.assumes), "cluster"))
-        facts = cluster.reader.facts(tuple(subjects))
+        facts = cluster.reader.facts(tuple(subjects), at_most_old_s=_READ_S)
         verdict = self._ask("execute", approver, proposal, facts, (step.subject,), channel="executor")
         if verdict.decision == "deny":
             raise Denied(verdict.text, details={"rule": verdict.rule})

@@ -26,16 +26,16 @@ class Reader(Protocol):
         """The cluster's version text."""
         ...
 
-    def facts(self, subjects: Iterable[str]) -> Facts:
-        """The named facts about these subjects, fresh."""
+    def facts(self, subjects: Iterable[str], *, at_most_old_s: float = 0.0) -> Facts:
+        """The named facts about these subjects, fresh; or the last reading of them, if it is not older."""
         ...
 
     def nodes(self) -> Answer[Node]:
         """All nodes with their load."""
         ...
 
-    def node_time_s(self, node: str) -> int:
-        """A node's own clock, Unix seconds."""
+    def node_time_s(self, node: str, *, at_most_old_s: float = 0.0) -> int:
+        """A node's own clock, Unix seconds; carried on from an earlier reading, if that is not older."""
         ...
 
     def migrate_preconditions(self, ref: GuestRef, target: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pveops.base.errors import AuditError, PveopsError, Stale
 from pveops.guard.audit import Ledger
 from pveops.guard.carry import Carrier
 from pveops.guard.course import Course
+from pveops.guard.crashpoints import crash_point
 from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.follow import Follower
 from pveops.guard.gate import Gate
@@ -91,7 +92,7 @@ class Runner:
             if run_id in self._works:
                 self._again.add(run_id)  # something was noted meanwhile: look once more when this round ends
                 return
-        if self.stopping.is_set() or not self._journal.claim(run_id, self._peers.worker, dead=self._peers.dead()):
+        if self.stopping.is_set() or not self._ours(run_id):
             return  # it has ended, or another worker carries it
         work = self._open(run_id)
         with self._lock:
@@ -105,7 +106,12 @@ class Runner:
                 del self._works[run_id]
                 again = run_id in self._again
                 self._again.discard(run_id)
-            self._journal.release(run_id, self._peers.worker)
+            if not self._peers.alone:
+                self._journal.release(run_id, self._peers.worker)
+            # another process may have noted something in the moment before the lease was given back
+            again = again or (
+                not self._peers.alone and work.run.status is not RunStatus.UNKNOWN and bool(self._journal.history(run_id, after=work.seen))
+            )
             if again and not self.stopping.is_set():
                 self._dispatcher.submit(run_id)
 
@@ -125,6 +131,12 @@ class Runner:
             work.todo.extend(self._write(work, (event,), worker=""))
             work.moved.notify_all()
         self._dispatcher.submit(run_id)
+
+    def _ours(self, run_id: str) -> bool:
+        """Take a run, where others could; a process that is alone needs no lease."""
+        if self._peers.alone:
+            return self._journal.is_open(run_id)
+        return self._journal.claim(run_id, self._peers.worker, dead=self._peers.dead())
 
     def close(self) -> None:
         """End the helping threads; nothing is under way any more."""
@@ -170,7 +182,7 @@ class Runner:
 
     def _record(self, work: Work, events: tuple[RunEvent, ...]) -> tuple[Command, ...]:
         try:
-            commands = self._write(work, events, worker=self._peers.worker)
+            commands = self._write(work, events, worker="" if self._peers.alone else self._peers.worker)
         except ValueError:
             # a person's word came first, or another process wrote: what was begun is not gone on with here
             if events[-1].kind == "intended":
@@ -202,6 +214,7 @@ class Runner:
                 said = tuple(Said(f"step.{event.kind}", event.actor or "executor", event.text) for event in events)
                 missed = self._journal.record(work.run.id, work.proposal.id, events, seen=work.seen, worker=worker, said=said)
                 if not missed:
+                    crash_point(f"wrote_{events[-1].kind}")
                     work.run, work.seen = run, work.seen + len(events)
                     if events[-1].kind == "intended":
                         work.intended_s[mine] = self._clock.monotonic_s()

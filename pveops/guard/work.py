@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from pveops.guard.course import Course
@@ -64,8 +64,9 @@ class Crew:
         try:
             self._drain()
         finally:
-            for helper in self._helpers:
-                helper.result()
+            wait(self._helpers)
+        for helper in self._helpers:
+            helper.result()
 
     def _drain(self) -> None:
         work = self._work

@@ -60,6 +60,10 @@ class ExecutorOptions(BaseModel):
     task_timeout_s: Annotated[int, Field(ge=1, le=864_000)] = 86_400
     own_guests: tuple[int, ...] = ()
     """Guests that pveops itself runs on: nothing may touch them."""
+    store_url: str = ""
+    """``postgresql://user@host/database`` instead of SQLite in the home; needed for several workers."""
+    dispatcher: Literal["in-process", "dbos"] = "in-process"
+    """Who wakes runs: threads of the executor itself, or a DBOS queue that several workers share."""
 
 
 class AuditOptions(BaseModel):

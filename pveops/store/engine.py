@@ -67,6 +67,8 @@ def open_postgres(url: str) -> Engine:
     def _durable(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("SET synchronous_commit TO on")
+        # a process that stands still in the middle of a transaction must not hold back the others for longer
+        cursor.execute("SET idle_in_transaction_session_timeout TO '5s'")
         cursor.close()
         connection.commit()
 
@@ -81,6 +83,11 @@ def _driver(url: URL) -> URL:
     if isinstance(folder, str) and folder.startswith("/"):
         return bare.update_query_dict({"unix_sock": f"{folder}/.s.PGSQL.{port}"})
     return bare
+
+
+def for_psycopg(url: str) -> str:
+    """The same database, as DBOS wants it named."""
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def _prepare(engine: Engine, name: str, hint: str) -> None:
@@ -100,5 +107,9 @@ def _prepare(engine: Engine, name: str, hint: str) -> None:
                 )
             elif int(found.value) < SCHEMA_VERSION:
                 upgrade(session.connection(), int(found.value))
+    except ConfigError:
+        engine.dispose()
+        raise
     except DBAPIError as err:
+        engine.dispose()
         raise ConfigError(f"The store {name} cannot be opened: {err.orig}.", hint=hint) from err

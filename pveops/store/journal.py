@@ -45,6 +45,10 @@ class SqlJournal(Generic[E]):
         """SQLite has one writer; waiting here is fairer than waiting in its busy handler."""
         self._postgres = engine.dialect.name == "postgresql"
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
     def add_proposal(self, proposal: Proposal) -> None:
         """Store a new proposal. Raises ``Used`` if its id exists."""
         with self._lock, Session(self._engine) as session:

@@ -25,7 +25,7 @@ from pveops.model.messages import ApproveRequest, ProposeRequest
 from pveops.model.plan import Plan
 from pveops.model.proposal import Approval, Origin, PrincipalKind, Proposal
 from pveops.model.run import Run
-from pveops.store.engine import open_engine
+from pveops.store.engine import open_engine, open_postgres
 from pveops.store.journal import SqlJournal
 from pveops.testing.fake import FakeCluster
 
@@ -68,7 +68,9 @@ class Guarded:
 
     root: Path
     cluster: FakeCluster = field(default_factory=FakeCluster)
-    options: Options = field(default_factory=lambda: Options(lost_after_s=0.05, look_again_s=1.0))
+    options: Options = field(default_factory=lambda: Options(lost_after_s=0.05, look_again_s=1.0, hesitate_s=1e6))
+    url: str = ""
+    """A PostgreSQL database for the store, instead of SQLite."""
     keys: dict[str, Secret] = field(default_factory=dict)
     tokens: dict[str, Secret] = field(default_factory=dict)
 
@@ -118,7 +120,9 @@ class Guarded:
         clock = self.cluster.clock
         mint = Mint()
         self.cluster.redeem = mint.redeem
-        self.journal = SqlJournal(open_engine(self.root / "store.sqlite"), RunEvent, clock=clock)
+        if hasattr(self, "journal"):
+            self.journal.close()
+        self.journal = SqlJournal(open_postgres(self.url) if self.url else open_engine(self.root / "store.sqlite"), RunEvent, clock=clock)
         self.ledger, self.kill, self.policy = (
             Ledger(self.root / "ledger.jsonl", clock),
             KillSwitch(self.root / "kill.json", clock),
@@ -135,6 +139,11 @@ class Guarded:
         self.runner = Runner(**common, mint=mint, peers=self.peers)
         self.executor = Executor(**common, kill=self.kill, policy=self.policy, identity="x-0000000000000001", runner=self.runner)
         self.dispatcher.start(self.executor.advance)
+
+    def close(self) -> None:
+        """End its threads and connections."""
+        self.runner.close()
+        self.journal.close()
 
     def who(self, name: str) -> Principal:
         """A principal."""

@@ -44,6 +44,8 @@ class Stack:
     sim: Child = field(init=False)
     executor: Child | None = field(init=False, default=None)
     info: dict[str, Any] = field(init=False)
+    _ops: Ops | None = field(init=False, default=None)
+    _workers: list[Child] = field(init=False, default_factory=list)
 
     def __enter__(self) -> Self:
         """Start everything."""
@@ -83,15 +85,46 @@ class Stack:
         self.sim = Child("The simulated cluster", command, env=self.env, log=self.root / "sim.log").start()
         self.sim.wait_ready(lambda: read_info(info) is not None, seconds=30)
         self.info = read_info(info) or {}
+        if port:
+            return  # the same one again: the home knows it
         adopt(self.home, self.info, extra={"write_timeout_s": 5.0, **self.profile})
         if self.options:
             lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.options.items())
             text = self.home.config.read_text(encoding="utf-8").partition("\n[executor]")[0]
             self.home.config.write_text(f"{text}\n[executor]\n{lines}\n", encoding="utf-8")
 
+    def kill_sim(self) -> None:
+        """What a power cut does to the whole cluster: nothing of its state is left when it comes back, on the same port."""
+        port = int(self.info["url"].rpartition(":")[2])
+        self.sim.kill()
+        self.start_sim(port=port)
+
+    def executor_child(self) -> Child:
+        """The executor's process."""
+        if self.executor is None:
+            raise RuntimeError("no executor was started")
+        return self.executor
+
+    def truth(self, vmid: int) -> str:
+        """The status of a guest as its node says it, not as the cluster's broadcast remembers it; empty where it is nowhere."""
+        found = self._looking().ports.reader.facts([f"guest/{vmid}"]).values.get(f"guest/{vmid}.status")
+        return str(found or "")
+
+    def _looking(self) -> Ops:
+        if self._ops is None:
+            self._ops = self.ops()
+        return self._ops
+
+    def start_worker(self) -> Child:
+        """A further worker of the same home; the store must be PostgreSQL."""
+        command = [sys.executable, "-m", "pveops.surfaces.daemon", "--worker"]
+        self._workers.append(Child("A worker", command, env=self.env, log=self.root / f"worker-{len(self._workers)}.log").start())
+        worker = self._workers[-1]
+        return worker.wait_ready(lambda: "carries runs" in worker.said, seconds=60)
+
     def start_executor(self) -> None:
         """Start the executor and wait until it answers."""
-        command = [sys.executable, "-m", "pveops", "executor", "run"]
+        command = [sys.executable, "-m", "pveops.surfaces.daemon"]
         self.executor = Child("The executor", command, env=self.env, log=self.root / "executor.log").start()
         self.executor.wait_ready(self.answers, seconds=30)
 
@@ -129,6 +162,8 @@ class Stack:
 
     def close(self) -> None:
         """End everything."""
+        for worker in self._workers:
+            worker.stop()
         if self.executor is not None:
             self.executor.stop()
         self.sim.stop()

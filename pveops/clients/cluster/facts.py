@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pveops.base.errors import NotFound, PveopsError
 from pveops.model.facts import Facts
 from pveops.model.refs import GuestRef
+from pveops.model.resources import Answer, Guest, Node, Storage
 from pveops.model.values import flag, whole, words
 
 if TYPE_CHECKING:
@@ -16,9 +18,8 @@ if TYPE_CHECKING:
 
     from pveops.clients.cluster.read import Reader
     from pveops.model.plan import FieldValue
-    from pveops.model.resources import Guest
 
-
+_AT_ONCE = 8
 _DISK = re.compile(r"^(?:(?:scsi|virtio|ide|sata|efidisk|tpmstate|mp|unused)\d+|rootfs)$")
 
 
@@ -34,29 +35,45 @@ class _Sheet:
         return Facts(values=self.values, unknown=self.unknown, missing=frozenset(self.missing), read_at=read_at)
 
 
-def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime) -> Facts:
+Lists = tuple[Answer[Node], Answer[Guest], Answer[Storage]]
+
+
+def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime, lists: Callable[[bool], Lists] | None = None) -> Facts:
     """The facts about ``guest/<vmid>``, ``node/<name>``, ``storage/<node>/<name>`` and ``cluster``.
 
     A subject that cannot be read is named in ``unknown`` with the reason; only a failure to reach the cluster at all is raised.
+
+    Args:
+        reader: asks the nodes. What is said about a guest is always asked anew.
+        subjects: what about.
+        read_at: for the record.
+        lists: where guests are, and the states of nodes and storages: asked anew (``True``), or as known for a moment.
 
     Raises:
         TransportError: no endpoint answers.
     """
     wanted = tuple(dict.fromkeys(subjects))
     sheet = _Sheet()
-    nodes, guests, storages = reader.resources()
+    listed = lists or (lambda _fresh: reader.resources())
+    nodes, guests, storages = listed(False)
     for row in nodes.rows:
         sheet.values[f"node/{row.name}.status"] = row.status
     for store in storages.rows:
         sheet.values[f"storage/{store.node}/{store.name}.status"] = store.status
     by_id = {guest.vmid: guest for guest in guests.rows}
+    asked = [int(subject.partition("/")[2]) for subject in wanted if subject.startswith("guest/")]
+    if lists is not None and any(vmid not in by_id for vmid in asked):
+        guests = listed(True)[1]
+        by_id = {guest.vmid: guest for guest in guests.rows}
+    if len(asked) > 1:
+        with ThreadPoolExecutor(min(_AT_ONCE, len(asked)), thread_name_prefix="facts") as pool:
+            list(pool.map(lambda vmid: _guest(sheet, reader, by_id.get(vmid), f"guest/{vmid}", partial=guests.partial), asked))
+    elif asked:
+        _guest(sheet, reader, by_id.get(asked[0]), f"guest/{asked[0]}", partial=guests.partial)
     for subject in wanted:
-        kind, _, name = subject.partition("/")
-        if kind == "guest":
-            _guest(sheet, reader, by_id.get(int(name)), subject, partial=guests.partial)
-        elif kind == "cluster":
+        if subject == "cluster":
             sheet.values["cluster.quorate"] = reader.cluster_status().quorate
-        elif f"{subject}.status" not in sheet.values:
+        elif not subject.startswith("guest/") and f"{subject}.status" not in sheet.values:
             sheet.missing.add(subject)
     return sheet.facts(read_at)
 

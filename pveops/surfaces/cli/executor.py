@@ -14,10 +14,21 @@ executor = typer.Typer(help="The executor: the only process that changes anythin
 
 
 @executor.command("run")
-def run(profile: str = PROFILE) -> None:
+def run(
+    profile: str = PROFILE,
+    worker: bool = typer.Option(
+        False, "--worker", help="A further worker that shares the work through PostgreSQL; it listens on no socket."
+    ),
+) -> None:
     """Run the executor of this home until it is told to stop."""
     # this process becomes the executor: it has one pid, one environment, and nothing of the command line in it
-    arguments = [sys.executable, "-m", "pveops.surfaces.daemon", *(("--profile", profile) if profile else ())]
+    arguments = [
+        sys.executable,
+        "-m",
+        "pveops.surfaces.daemon",
+        *(("--profile", profile) if profile else ()),
+        *(("--worker",) if worker else ()),
+    ]
     sys.stderr.flush()
     os.execv(sys.executable, arguments)  # noqa: S606 - our own module, no shell
 

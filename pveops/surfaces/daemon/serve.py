@@ -47,6 +47,27 @@ def serve(home: Home, profile: str | None, env: Mapping[str, str]) -> int:
     return 0
 
 
+def serve_helper(home: Home, profile: str | None, env: Mapping[str, str]) -> int:
+    """Carry runs of a shared store until SIGTERM or SIGINT, without a socket; returns the exit code.
+
+    Raises:
+        ConfigError: it cannot start; nothing is left behind.
+    """
+    parts = build(home, profile, env, helper=True)
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    try:
+        set_up(home.log(f"worker-{parts.peers.worker}"))
+        parts.start()
+        sys.stderr.write(f"Worker {parts.peers.worker} carries runs of {next(iter(parts.clusters))}.\n")
+        sys.stderr.flush()
+        told.wait()
+    finally:
+        parts.stop()
+    return 0
+
+
 def say(parts: Parts, found: list[str]) -> None:
     """Tell on stderr who runs, for what, and what was found."""
     name = next(iter(parts.clusters))
@@ -95,10 +116,6 @@ def _run(parts: Parts, news: News, listening: socket.socket) -> None:
 
     def sweep() -> None:
         while not done.wait(_SWEEP_S):
-            try:
-                parts.executor.expire()
-            except PveopsError as err:
-                _LOG.warning("could not expire proposals", extra={"error": err.message})
             try:
                 parts.seal.tick()
             except PveopsError as err:

@@ -5,4 +5,6 @@ from pveops.testing.guarded import Guarded
 
 @pytest.fixture
 def guarded(tmp_path):
-    return Guarded(tmp_path)
+    made = Guarded(tmp_path)
+    yield made
+    made.close()

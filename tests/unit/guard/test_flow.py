@@ -441,7 +441,7 @@ def test_a_process_that_stood_still_between_intent_and_request_sends_nothing(gua
         missed = real(run_id, proposal_id, events, **more)
         if events[-1].kind == "intended":
             real_mono = guarded.cluster.clock.monotonic_s
-            monkeypatch.setattr(type(guarded.cluster.clock), "monotonic_s", lambda self: real_mono() + (60 if slept else 0))
+            monkeypatch.setattr(type(guarded.cluster.clock), "monotonic_s", lambda self: real_mono() + (1e7 if slept else 0))
         return missed
 
     slept = []
@@ -463,6 +463,7 @@ def test_a_run_that_another_worker_took_is_left_alone(guarded):
     proposal = guarded.propose(flow_plan(("s1",), ("s2",), vmids=(101, 102)))
     guarded.approve(proposal)
     run_id = guarded.executor.get(proposal.id).run_id
+    guarded.peers.alone = guarded.runner._carrier._alone = False
     guarded.cluster.on_send = lambda call: guarded.journal.claim(run_id, "w-00000009", dead={guarded.peers.worker})
     with pytest.raises(Used, match="carries the run"):
         guarded.dispatcher.work()

@@ -25,6 +25,7 @@ bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
 	$(BIN)/python benchmarks/execution.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/logs.py
 	$(BIN)/python benchmarks/sim.py
 

@@ -37,6 +37,17 @@ _SECRET_KEYS = re.compile(
 )
 
 
+_SIGNS = tuple(
+    sorted({sign for signs, _, _ in _PATTERNS for sign in signs} | {"private_key", "privatekey", "ticket", "authorization", "cookie"})
+)
+
+
+def may_hold_secrets(text: str) -> bool:
+    """Whether JSON text may hold anything that ``redact_value`` takes out; false is certain, true is a reason to look closely."""
+    lower = text.casefold()
+    return any(sign in lower for sign in _SIGNS)
+
+
 def redact(text: str) -> str:
     """The text with tokens, tickets, passwords and keys replaced by ``[redacted]``."""
     lower = text.casefold()

@@ -11,6 +11,7 @@ from typing import Any
 from pveops.base.clock import Clock
 from pveops.base.errors import AuditError, Denied, Forged, GuardError, InputError, PveopsError, Stale, Used
 from pveops.base.ids import is_id, new_id
+from pveops.base.redact import redact
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
 from pveops.guard.audit.query import Query
@@ -80,7 +81,7 @@ class Executor:
         proposal = Proposal(
             id=new_id("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
             approval_id=new_id("a"), tier=rating.tier, targets=len(plan.subjects), verdict=verdict, preview=seen, requester=who.name,
-            author=request.author, origin=request.origin, correlation=request.correlation if is_id(request.correlation, "c") else new_id("c"),
+            author=request.author, origin=replace(request.origin, place=redact(request.origin.place)), correlation=request.correlation if is_id(request.correlation, "c") else new_id("c"),
             created=now, expires=now + timedelta(seconds=self._options.approval_ttl_s), simulated=cluster.reader.simulated(),
         )  # fmt: skip
         reason = self._why_not(verdict, seen, plan)
@@ -227,7 +228,7 @@ class Executor:
         return self._close(who, proposal_id, "withdraw", ProposalStatus.WITHDRAWN, reason)
 
     def _close(self, who: Principal, proposal_id: str, verb: str, status: ProposalStatus, reason: str) -> Proposal:
-        proposal = self.get(proposal_id)
+        proposal, reason = self.get(proposal_id), redact(reason)
         self._permit(who, verb, proposal)
         with self._deciding:
             proposal = self.get(proposal_id)
@@ -262,7 +263,7 @@ class Executor:
         return self._note(who, proposal_id, "resolve", kinds[request.what], request.reason)
 
     def _note(self, who: Principal, proposal_id: str, verb: str, kind: EventKind, reason: str) -> Proposal:
-        proposal = self.get(proposal_id)
+        proposal, reason = self.get(proposal_id), redact(reason)
         self._permit(who, verb, proposal)
         if not proposal.run_id or not self._journal.is_open(proposal.run_id):
             raise Used(f"{proposal_id} is not running.", hint="Look at its record.", details={"proposal": proposal_id})
@@ -282,6 +283,7 @@ class Executor:
         if verdict.decision == "deny" and not (on and verdict.rule == "policy-unusable"):
             self._ledger.append("kill.refused", actor=who.name, data={"on": on, "why": why, "rule": verdict.rule})
             raise Denied(verdict.text, details={"rule": verdict.rule})
+        why = redact(why)
         if not why.strip():
             raise InputError("The kill switch wants a reason.", hint="Add --why.")
         if not on:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pveops.base.clock import Clock, from_iso, iso
 from pveops.base.errors import Halted
 from pveops.base.files import write_whole
+from pveops.base.redact import redact
 from pveops.model.messages import KillState
 
 
@@ -51,7 +52,7 @@ class KillSwitch:
         Raises:
             ConfigError: the file cannot be written.
         """
-        now = self._clock.now()
+        now, why = self._clock.now(), redact(why)
         data = {"state": "on" if on else "off", "why": why, "by": by, "since": iso(now)}
         write_whole(self._path, (json.dumps(data, ensure_ascii=False) + "\n").encode())
         return KillState(on=on, why=why, by=by, since=now)

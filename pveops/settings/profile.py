@@ -15,6 +15,7 @@ from pveops.base.errors import ConfigError
 from pveops.base.files import read_secret
 from pveops.base.secret import Secret
 from pveops.settings.home import Home
+from pveops.settings.secrets import Chain, SecretsOptions, Wanted
 
 _FINGERPRINT = re.compile(r"^(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$|^[0-9A-Fa-f]{64}$")
 _TOKEN = re.compile(r"^[^\s@!=:]+@[A-Za-z][\w.-]*![A-Za-z][\w.-]*=[^\s=]+$")
@@ -88,6 +89,7 @@ class Config(BaseModel):
     profiles: dict[str, Profile] = {}
     executor: ExecutorOptions = ExecutorOptions()
     audit: AuditOptions = AuditOptions()
+    secrets: SecretsOptions = SecretsOptions()
 
 
 class Target(BaseModel):
@@ -99,6 +101,7 @@ class Target(BaseModel):
     home: Home
     profile: Profile
     env: Mapping[str, str] = Field(repr=False)
+    secrets: SecretsOptions = SecretsOptions()
 
     @property
     def ca(self) -> Path | None:
@@ -174,7 +177,7 @@ class Target(BaseModel):
         Raises:
             ConfigError: none is set, its file is missing or open to others, or it has not the form ``user@realm!name=value``.
         """
-        return self._token("PVEOPS_READ_TOKEN", self.profile.read_token_file, "read_token_file", "the read token")
+        return self._token("read")
 
     def write_token(self) -> Secret:
         """The token for writing: for the executor only.
@@ -182,16 +185,30 @@ class Target(BaseModel):
         Raises:
             ConfigError: as ``read_token``.
         """
-        return self._token("PVEOPS_WRITE_TOKEN", self.profile.write_token_file, "write_token_file", "the write token")
+        return self._token("write")
 
-    def _token(self, variable: str, file: str, key: str, what: str) -> Secret:
-        given = self.env.get(variable, "")
-        if not given and not file:
+    def wanted(self, role: Literal["read", "write"]) -> Wanted:
+        """What is looked for as the token of this role."""
+        file = self.profile.read_token_file if role == "read" else self.profile.write_token_file
+        return Wanted(name=f"{self.name}-{role}-token", what=f"the {role} token", variable=f"PVEOPS_{role.upper()}_TOKEN", file=file)
+
+    @property
+    def chain(self) -> Chain:
+        """Where secrets are looked for."""
+        return Chain(self.home.root, self.env, self.secrets)
+
+    def _token(self, role: Literal["read", "write"]) -> Secret:
+        wanted = self.wanted(role)
+        try:
+            found = self.chain.get(wanted)
+        except ConfigError as err:
+            if "missing" not in err.details:
+                raise
             raise ConfigError(
-                f"Profile {self.name} has no {what.removeprefix('the ')}.", hint=f"Set {variable}, or {key} in {self.home.config}."
-            )
-        token = Secret(given) if given else read_secret(self.home.root / Path(file).expanduser(), what)
-        return check_token(token, variable if given else str(self.home.root / Path(file).expanduser()))
+                f"Profile {self.name} has no {role} token.",
+                hint=f"Set {wanted.variable}, or {role}_token_file in {self.home.config}. {err.hint}",
+            ) from err
+        return check_token(found.secret, found.source)
 
 
 def load_config(home: Home) -> Config:
@@ -299,4 +316,4 @@ def resolve(name: str | None, home: Home, env: Mapping[str, str]) -> Target:
             f"{where}: {len(profile.fingerprints)} fingerprints for {len(urls)} URLs.",
             hint="Give one fingerprint for all, or one per URL in the same order.",
         )
-    return Target(name=wanted or "env", home=home, profile=profile.model_copy(update={"urls": urls}), env=dict(env))
+    return Target(name=wanted or "env", home=home, profile=profile.model_copy(update={"urls": urls}), env=dict(env), secrets=config.secrets)

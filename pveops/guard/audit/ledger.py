@@ -19,7 +19,7 @@ from pveops.base.canon import canonical
 from pveops.base.clock import Clock, iso
 from pveops.base.errors import AuditError
 from pveops.base.files import fsync_dir
-from pveops.base.redact import redact_value
+from pveops.base.redact import may_hold_secrets, redact_value
 from pveops.guard.audit.check import Finding, stable_size, verify
 from pveops.guard.audit.lines import GENESIS, Misfit, check_line, parse_line, write_line
 from pveops.guard.audit.query import Index, Query
@@ -163,17 +163,14 @@ class Ledger:
     # -- writing --------------------------------------------------------------------------------------------------------
 
     def _encode(self, entry: Entry) -> bytes:
+        about: dict[str, Any] = {"at": iso(self._clock.now()), "kind": entry.kind, "actor": entry.actor, "correlation": entry.correlation}
+        about |= {"proposal": entry.proposal, "data": entry.data}
+        with contextlib.suppress(TypeError):  # mappings that are no dictionaries: they become some below
+            made = canonical(about)
+            if not may_hold_secrets(made.decode()):
+                return made
         try:
-            return canonical(
-                {
-                    "at": iso(self._clock.now()),
-                    "kind": entry.kind,
-                    "actor": entry.actor,
-                    "correlation": entry.correlation,
-                    "proposal": entry.proposal,
-                    "data": redact_value(entry.data),
-                }
-            )
+            return canonical(about | {"data": redact_value(entry.data)})
         except TypeError as err:
             raise AuditError(f"A record of kind {entry.kind} cannot be written down: {err}.", hint="This is a fault of pveops.") from err
 

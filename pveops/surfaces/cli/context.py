@@ -18,6 +18,7 @@ from rich.text import Text
 
 from pveops.base.clock import iso
 from pveops.base.errors import PveopsError
+from pveops.base.redact import redact
 from pveops.observe.context import correlated, correlation
 from pveops.observe.logs import set_up
 from pveops.settings.home import Home
@@ -80,7 +81,7 @@ def show_warning(
 
 def fail(error: PveopsError) -> int:
     """Tell an error in one paragraph on stderr; returns the exit code."""
-    text = Text(error.message, style="bold")
+    text = Text(redact(error.message), style="bold")
     if error.hint:
         text.append(f" {error.hint}", style="not bold")
     if error.correlation:

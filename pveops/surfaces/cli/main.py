@@ -21,6 +21,7 @@ from pveops.surfaces.cli.metrics import metrics
 from pveops.surfaces.cli.proposals import proposals
 from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
 from pveops.surfaces.cli.runbook import runbook
+from pveops.surfaces.cli.secrets import secrets
 from pveops.surfaces.cli.sim import sim
 from pveops.surfaces.cli.state import state
 from pveops.surfaces.cli.twin import twin
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
-                    (twin, "twin")):  # fmt: skip
+                    (twin, "twin"), (secrets, "secrets")):  # fmt: skip
     app.add_typer(group, name=name)
 app.command("up")(up)
 app.command("init")(init)

@@ -25,7 +25,7 @@ from pveops.settings.profile import load_config, resolve
 from pveops.surfaces.cli.context import say
 from pveops.surfaces.cli.running import Running
 
-_SECRETS = ("PVEOPS_WRITE_TOKEN",)
+_SECRETS = ("PVEOPS_WRITE_TOKEN", "CREDENTIALS_DIRECTORY", "VAULT_TOKEN")
 
 
 def choose_home(env: Mapping[str, str], *, sim: bool) -> Home:

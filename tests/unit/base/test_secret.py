@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pveops.base.redact import redact, redact_value
+from pveops.base.redact import may_hold_secrets, redact, redact_value
 from pveops.base.secret import Secret
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -24,6 +24,10 @@ CANARIES = {
     "https://user:hunter2@host/": "hunter2",
     "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----": "MIIB",
 }
+
+
+KEYS = ["password", "cipassword", "passwd", "passphrase", "secret", "client_secret", "api_key", "apikey", "token", "token_value", "tokenvalue", "private_key",
+        "PrivateKey", "ticket", "CSRFPreventionToken", "Authorization", "cookie"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", CANARIES)
@@ -48,6 +52,23 @@ def test_values_are_redacted_by_key_and_inside_texts():
         "token": "",
         "tokenid": "t1",
     }
+
+
+@given(
+    st.recursive(
+        st.text() | st.sampled_from(sorted(CANARIES)),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner),
+    )
+)
+def test_text_that_may_hold_nothing_holds_nothing(value):
+    if not may_hold_secrets(json.dumps(value, ensure_ascii=False)):
+        assert redact_value(value) == value
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_of_a_secret_is_a_sign(key):
+    assert redact_value({key: "x"}) == {key: "[redacted]"}
+    assert may_hold_secrets(json.dumps({key: "x"}))
 
 
 @given(st.text())

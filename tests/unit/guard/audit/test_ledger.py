@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -68,6 +68,11 @@ def test_an_index_answers_the_same(ledger):
 def test_secrets_do_not_reach_the_ledger(ledger):
     ledger.append("x", actor="anna", data={"password": "hunter2", "text": "password=hunter2"})
     assert b"hunter2" not in ledger.path.read_bytes()
+
+
+def test_a_mapping_of_another_kind_is_written_as_an_object(ledger):
+    ledger.append("x", actor="a", data=MappingProxyType({"n": 1}))
+    assert ledger.records(limit=1)[0]["data"] == {"n": 1}
 
 
 def test_a_line_that_was_never_finished_is_set_aside(ledger):

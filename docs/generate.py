@@ -103,6 +103,9 @@ at = "10min"
 for = "1h"
 ```
 
+With `pveops sim serve --per-node` each node has an address of its own beside that of the whole cluster (`urls` in the info file; the ports after
+`--port`). It closes when the node is down or cut off and opens when it is back: what fails over can be seen to fail over.
+
 The same seed, the same scenario and the same requests give the same victims and the same answers. Two things run on the wall clock, because clients
 do: waits (`real ms`, `real s`) and the ends of certificates, tickets and tokens.
 

@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--seed-file", type=Path, help="a seed of `pveops twin look`: the cluster that it saw")
     serve.add_argument("--start-s", type=float, help="simulated time at the start, seconds since the epoch")
     serve.add_argument("--scenario", type=Path, help="TOML file: which faults begin when")
+    serve.add_argument("--per-node", action="store_true", help="each node gets an address of its own too, which closes when it is away")
     serve.add_argument(
         "--metrics-port", type=int, help="plain HTTP for Prometheus: /metrics, /pve, /node/NAME/metrics, /sd; 0 takes any free one"
     )

@@ -30,10 +30,12 @@ from pveops.base.seed import read_seed
 from pveops.sim import certs
 from pveops.sim.clock import SimClock
 from pveops.sim.control import Control
+from pveops.sim.doors import Doors
 from pveops.sim.faults import scenario
 from pveops.sim.faults.engine import Faults
 from pveops.sim.faults.spec import Stage
 from pveops.sim.faults.weather import Weather
+from pveops.sim.listen import listen
 from pveops.sim.release import NINE, RELEASES
 from pveops.sim.reqlog import RequestLog
 from pveops.sim.seed.describe import describe
@@ -72,6 +74,7 @@ class ServeOptions:
         metrics_port: a port for scrapers (plain HTTP), 0 takes any free one; none when not given.
         sinks: where log lines go.
         pve: the version of Proxmox VE, ``9.2`` or ``8.4``.
+        per_node: give each node an address of its own too; it closes when the node is away.
     """
 
     info: Path
@@ -92,6 +95,7 @@ class ServeOptions:
     metrics_port: int | None = None
     sinks: Sinks = field(default_factory=Sinks)
     pve: str = NINE.name
+    per_node: bool = False
 
     def check(self) -> None:
         """Refuse numbers that cannot be.
@@ -216,37 +220,12 @@ class _Home:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _listen(host: str, port: int, option: str = "--port") -> socket.socket:
-    """A listening socket; ``option`` is what chose the port.
-
-    Raises:
-        ConfigError: the port is taken, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(512)
-        listener.setblocking(False)
-    except OSError as err:
-        listener.close()
-        if err.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"Port {port} on {host} is taken.", hint=f"Stop what listens there, or choose another with {option} (0 takes any free one)."
-            ) from err
-        raise ConfigError(f"Cannot listen on {host} port {port}: {err.strerror}.", hint=f"Check --host and {option}.") from err
-    return listener
-
-
 async def _serve(options: ServeOptions) -> None:
     stop = _stop_event()
     steps = scenario.read(options.scenario) if options.scenario is not None else []
-    listener = _listen(options.host, options.port)
+    listener = listen(options.host, options.port)
     home = _Home(options.state_dir)
-    log = None
-    runner = None
-    emission = None
+    log = runner = doors = watching = emission = None
     try:
         secret = home.open()
         log = RequestLog(options.request_log)
@@ -264,18 +243,26 @@ async def _serve(options: ServeOptions) -> None:
         faults = Faults(world, Stage(world, Weather(options.seed), desk))
         faults.play(steps)
         control = Control(world, clock, faults, secrets.token_hex(8))
-        edge = Edge(world, clock.now_s, control, faults, log, options.latency_ms / 1000)
+        doors = Doors(world, options.host, _ports(options, list(world.cluster.nodes)))
+        edge = Edge(world, clock.now_s, control, faults, log, options.latency_ms / 1000, doors.names)
         runner = web.ServerRunner(web.Server(edge.handle, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener, ssl_context=desk.context()).start()
-        url = canonical_url(options.host, listener.getsockname()[1])
+        await doors.sync(runner, desk.context())
+        urls = _urls(options, listener, doors)
         emission = Emission(world, clock.now_s)
         told = await _emit(options, emission)
-        _tell(options, world, edge, desk, secret, url, {"control": f"{url}{control.root}", **told})
+        _tell(options, world, edge, desk, secret, urls, {"control": f"{urls[0]}{control.root}", **told})
+        if options.per_node:
+            watching = asyncio.create_task(doors.watch(runner, desk.context(), clock.now_s))
         await asyncio.to_thread(importlib.import_module, "pveops.sim.physics.load")
         await stop.wait()
         options.info.unlink(missing_ok=True)
     finally:
+        if watching is not None:
+            watching.cancel()
+        if doors is not None:
+            doors.close()
         if emission is not None:
             await emission.close()
         if runner is not None:
@@ -291,7 +278,7 @@ async def _emit(options: ServeOptions, emission: Emission) -> dict[str, str]:
     told = {}
     emission.logs(options.sinks)
     if options.metrics_port is not None:
-        listener = _listen(options.host, options.metrics_port, "--metrics-port")
+        listener = listen(options.host, options.metrics_port, "--metrics-port")
         await emission.metrics(listener)
         told["metrics"] = canonical_url(options.host, listener.getsockname()[1], "http")
     return told
@@ -303,16 +290,17 @@ def _tell(
     edge: Edge,
     desk: certs.Desk,
     secret: Callable[[str], str],
-    url: str,
+    urls: list[str],
     more: dict[str, str],
 ) -> None:
-    """Write the info file, and say on stderr what runs where."""
+    """Write the info file, and say on stderr what runs where; the first address is that of the whole cluster."""
+    url = urls[0]
     ids = world.cluster.identities
     tokens = {short: f"{name}={found.secret}" for short, name in TOKENS.items() if (found := ids.token(name))}
     logins = {name: {"password": secret(name)} for name in LOGINS if name in ids.users}
     facts = {
         "url": url,
-        "urls": [url],
+        "urls": urls[1:],
         "ca": str(desk.own.ca),
         "fingerprint": desk.own.fingerprint,
         "nodes": list(world.cluster.nodes),
@@ -332,6 +320,20 @@ def _tell(
         f"it answers {answered} of {total} methods at {url}\n"
     )
     sys.stderr.flush()
+
+
+def _urls(options: ServeOptions, listener: socket.socket, doors: Doors) -> list[str]:
+    """The address of the cluster, then those that clients may use: of the nodes where they have some."""
+    ports = [int(listener.getsockname()[1]), *doors.ports.values()]
+    found = [canonical_url(options.host, port) for port in ports]
+    return found if len(found) > 1 else found * 2
+
+
+def _ports(options: ServeOptions, names: list[str]) -> dict[str, int]:
+    """The ports of the nodes: those after the port of the cluster, or any free ones."""
+    if not options.per_node:
+        return {}
+    return {name: options.port + number if options.port else 0 for number, name in enumerate(names, 1)}
 
 
 def _stop_event() -> asyncio.Event:

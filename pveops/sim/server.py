@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email import policy
 from email.parser import BytesParser
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -169,10 +170,18 @@ class Edge:
         faults: what happens to requests on their way.
         log: where requests are recorded.
         latency_s: real seconds that each answer waits after its effect has happened.
+        doors: the node behind each port that belongs to one.
     """
 
     def __init__(
-        self, world: World, now_s: Callable[[], float], control: Control, faults: Faults, log: RequestLog, latency_s: float
+        self,
+        world: World,
+        now_s: Callable[[], float],
+        control: Control,
+        faults: Faults,
+        log: RequestLog,
+        latency_s: float,
+        doors: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self._world = world
         self._now_s = now_s
@@ -181,6 +190,7 @@ class Edge:
         self._faults = faults
         self._log = log
         self._latency_s = latency_s
+        self._doors = doors
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -194,12 +204,14 @@ class Edge:
         body = await request.read()
         if self._control.is_for(path):
             self._world.advance(self._now_s())
+            self._world.cluster.asked = ""
             status, data = self._control.answer(request.method, path, query, body)
             return self._respond(Answer(status, "OK" if status == 200 else "refused", orjson.dumps(data)))
         wanted, params, refusal = self._read(request, path, query, body)
         claimed = claimed_user(wanted.cookie, wanted.authorization)
         seq = self._log.received(request.method, unquote(wanted.path), params, claimed)
         self._world.advance(self._now_s())
+        self._world.cluster.asked = self._asked(request) if self._doors else ""
         effect = self._faults.over(request.method, unquote(wanted.path)) or _FAIR
         answer = _spoiled(effect)
         if effect.done:
@@ -214,6 +226,11 @@ class Edge:
             await asyncio.sleep(wait_s)
         self._log.answered(seq, answer.status, (time.perf_counter() - began_s) * 1000)
         return await self._break_off(request, answer) if effect.cut else self._respond(answer)
+
+    def _asked(self, request: web.BaseRequest) -> str:
+        """The node at whose door somebody knocks."""
+        name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+        return self._doors.get(name[1], "") if name else ""
 
     async def _break_off(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
         """Send half of the body, then close the connection."""

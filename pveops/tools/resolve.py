@@ -38,9 +38,11 @@ def find_guest(wanted: str | int, guests: Answer[Guest]) -> Guest:
             details={"candidates": [guest.vmid for guest in found]},
         )
     hint = _near(text, guests.rows)
-    if guests.partial:
+    filtered = any(gap.needs for gap in guests.gaps)
+    if filtered:
         hint += " The token may not see all guests; `pveops init` checks its privileges."
-    raise UnknownName(f"There is no guest {text}{' that this token may see' if guests.partial else ''}.", hint=hint.strip())
+    hint += "".join(f" The {gap.what}: {gap.why}; they may be listed without their names." for gap in guests.gaps if not gap.needs)
+    raise UnknownName(f"There is no guest {text}{' that this token may see' if filtered else ''}.", hint=hint.strip())
 
 
 def find_guests(wanted: str | int | Iterable[str | int], guests: Answer[Guest]) -> list[Guest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -29,6 +29,16 @@ _RRD_UNITS = {
     "total": "total_bytes", "used": "used_bytes", "netin": "netin_bytes_per_s", "netout": "netout_bytes_per_s",
     "diskread": "diskread_bytes_per_s", "diskwrite": "diskwrite_bytes_per_s",
 }  # fmt: skip
+
+
+def _silent(guests: Sequence[Guest], offline: Collection[str] = ()) -> tuple[Gap, ...]:
+    """Nodes whose guests are not known any more, or are shown as they were when the node was last heard of."""
+    return _lost({guest.node for guest in guests if guest.status == "unknown" or guest.node in offline}, offline)
+
+
+def _lost(names: Collection[str], offline: Collection[str] = ()) -> tuple[Gap, ...]:
+    old, silent = "the node is offline; what is shown is old", "the cluster has not heard of them for minutes"
+    return tuple(Gap(what=f"state of the guests on {name}", why=old if name in offline else silent) for name in sorted(names))
 
 
 class Reader:
@@ -94,19 +104,21 @@ class Reader:
     def guests(self) -> Answer[Guest]:
         """All guests that the token may see, by id."""
         rows, source, at = self._resources("vm")
-        return Answer(
-            rows=tuple(sorted((parse.guest(row) for row in rows), key=lambda guest: guest.vmid)),
-            gaps=self._guest_gaps(),
-            read_at=at,
-            source=source,
-        )
+        guests = tuple(sorted((parse.guest(row) for row in rows), key=lambda guest: guest.vmid))
+        return Answer(rows=guests, gaps=(*self._guest_gaps(), *_silent(guests)), read_at=at, source=source)
 
     def guest_columns(self) -> Columns:
         """All guests that the token may see, as raw columns: what tables of thousands of guests are made from."""
         reply = self._wire.get("/cluster/resources", {"type": "vm"}, decode=bulk.guest_columns)
         self._simulated = reply.simulated
         return Columns(
-            columns=reply.data, gaps=self._guest_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/resources"
+            columns=reply.data,
+            gaps=(
+                *self._guest_gaps(),
+                *_lost({node for node, state in zip(reply.data["node"], reply.data["status"], strict=True) if state == "unknown"}),
+            ),
+            read_at=self._clock.now(),
+            source=f"{reply.endpoint} /cluster/resources",
         )
 
     def storages(self) -> Answer[Storage]:
@@ -124,14 +136,12 @@ class Reader:
             kind = "guest" if row.get("type") in ("qemu", "lxc", "openvz") else row.get("type")
             if kind in by:
                 by[kind].append(row)
+        nodes = tuple(sorted(map(parse.node, by["node"]), key=lambda node: node.name))
+        guests = tuple(sorted(map(parse.guest, by["guest"]), key=lambda guest: guest.vmid))
+        offline = {node.name for node in nodes if node.status == "offline"}
         return (
-            Answer(rows=tuple(sorted(map(parse.node, by["node"]), key=lambda node: node.name)), read_at=at, source=source),
-            Answer(
-                rows=tuple(sorted(map(parse.guest, by["guest"]), key=lambda guest: guest.vmid)),
-                gaps=self._guest_gaps(),
-                read_at=at,
-                source=source,
-            ),
+            Answer(rows=nodes, read_at=at, source=source),
+            Answer(rows=guests, gaps=(*self._guest_gaps(), *_silent(guests, offline)), read_at=at, source=source),
             Answer(
                 rows=tuple(sorted(map(parse.storage, by["storage"]), key=lambda item: (item.name, item.node))), read_at=at, source=source
             ),
@@ -148,7 +158,13 @@ class Reader:
             return Answer(
                 rows=tuple(found[:limit]), gaps=self._task_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/tasks"
             )
-        names = [check_node(node)] if node else [row.name for row in self.nodes().rows if row.status == "online"]
+        away: list[str] = []
+        if node:
+            names = [check_node(node)]
+        else:
+            rows_of_nodes = self.nodes().rows
+            away = [row.name for row in rows_of_nodes if row.status == "offline"]
+            names = [row.name for row in rows_of_nodes if row.status != "offline"]
         params: dict[str, str | int] = {"limit": limit, "source": "all"}
         if vmid is not None:
             params["vmid"] = vmid
@@ -161,7 +177,7 @@ class Reader:
         rows.sort(key=lambda task: task.started, reverse=True)
         return Answer(
             rows=tuple(rows[:limit]),
-            gaps=answers.gaps + self._task_gaps(),
+            gaps=(*answers.gaps, *(Gap(what=f"tasks of {name}", why="the node is offline") for name in away), *self._task_gaps()),
             read_at=self._clock.now(),
             source=f"/nodes/{{{', '.join(names)}}}/tasks",
         )

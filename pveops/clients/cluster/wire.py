@@ -27,7 +27,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import CertificateMismatch, InputError, NoAnswer, PveopsError, TransportError, Unreachable
+from pveops.base.errors import CertificateMismatch, InputError, NoAnswer, NodeUnreachable, PveopsError, TransportError, Unreachable
 from pveops.base.redact import redact
 from pveops.base.secret import Secret
 from pveops.clients.cluster.errors import error_of
@@ -38,6 +38,10 @@ _SAFE_PATH = re.compile(r"^(?:/[A-Za-z0-9_.@!:,+=~-]+)+$")
 _DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _REST_S = 30.0
 """An endpoint that gave no connection is asked last for this long."""
+
+_NO_CONNECTION = 595
+_QUICK_S = 3.0
+"""A proxy error that came later than this came from waiting; waiting again would not help."""
 
 Params = Mapping[str, str | int]
 
@@ -169,7 +173,8 @@ class Wire:
         said: list[str] = []
         kinds: list[PveopsError] = []
         for endpoint in self._order():
-            for _ in range(2):
+            for again in range(2):
+                began_s = self._clock.monotonic_s()
                 try:
                     return self._exchange(self._session(endpoint), endpoint, "GET", path, params, self._timeouts.read_s, decode)
                 except Unreachable as err:
@@ -183,6 +188,10 @@ class Wire:
                     if "timed out" in err.message:
                         self._rest(endpoint)
                         break
+                except NodeUnreachable as err:
+                    # a lost answer is asked for once more; a dead node, or one that lets us wait, is not
+                    if again or err.status == _NO_CONNECTION or self._clock.monotonic_s() - began_s > _QUICK_S:
+                        raise
                 except CertificateMismatch as err:
                     if len(self._endpoints) == 1:
                         raise

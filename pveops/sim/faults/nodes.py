@@ -5,16 +5,14 @@ from __future__ import annotations
 from pveops.sim.faults import pick
 from pveops.sim.faults.spec import Fault, Parameter
 from pveops.sim.physics import hardware
-from pveops.sim.state.ills import Flap
+from pveops.sim.state.ills import Flap, Quiet
 from pveops.sim.state.journal import ERROR, INFO, WARNING
 from pveops.sim.state.node import Node
 from pveops.sim.tasks import node_life
 from pveops.sim.world import World
 
 A_NODE = Parameter(name="node", doc="Which node.", pick=pick.nodes, what="node that is up")
-OTHER_NODE = Parameter(
-    name="node", doc="Which node; not the one that clients talk to.", pick=pick.other_nodes, what="other node that is up"
-)
+SPARE_NODE = Parameter(name="node", doc="Which node.", pick=pick.spare_nodes, what="node that is up beside another one")
 
 _WRONG_DNS = "192.0.2.99"
 
@@ -46,10 +44,10 @@ class NodeDown(_OnNode):
     cause = "The power supply of the node failed."
     sees = (
         "Requests to the node: 595. Offline in /cluster/status and /nodes after 4 s; its guests keep their last values for 5 min and are "
-        "unknown then; running tasks end as `unexpected status` and leave their locks. Guests under HA start elsewhere after about 80 s."
+        "unknown then; its own address (`sim serve --per-node`) refuses connections; running tasks end as `unexpected status` and leave their locks. Guests under HA start elsewhere after about 80 s."
     )
     repair = "Switch it on: POST /nodes/{node}/wakeonlan. It is a member again after 95 s and starts its guests."
-    parameters = (OTHER_NODE,)
+    parameters = (SPARE_NODE,)
 
     def begin(self) -> None:
         node_life.lose_power(self.world.room, self.node)
@@ -137,6 +135,8 @@ class ClockSkew(_OnNode):
 
     def begin(self) -> None:
         self.node.skew_s = self.values["skew_s"]
+        self._quiet = Quiet(since_s=self.since_s, tag="chronyd")
+        self.node.quiets.append(self._quiet)
         self.world.stopped_services.setdefault(self.node.name, set()).add("chrony")
         self.cluster.emit(self.node.name, "systemd", "Stopped chrony.service - chrony, an NTP client/server.")
 
@@ -147,6 +147,7 @@ class ClockSkew(_OnNode):
         self.world.stopped_services.get(self.node.name, set()).discard("chrony")
 
     def settle(self) -> None:
+        self._quiet.until_s = min(self._quiet.until_s, self.cluster.now_s)
         wrong_s, self.node.skew_s = self.node.skew_s, 0.0
         self.cluster.emit(self.node.name, "chronyd", f"System clock was stepped by {-wrong_s:.6f} seconds", severity=WARNING)
 

@@ -18,9 +18,10 @@ def nodes(world: World, before: Before) -> list[str]:
     return [name for name, node in world.cluster.nodes.items() if node.online and node.reachable]
 
 
-def other_nodes(world: World, before: Before) -> list[str]:
-    """Nodes that are up, but not the one that clients talk to."""
-    return [name for name in nodes(world, before) if name != world.cluster.local_node]
+def spare_nodes(world: World, before: Before) -> list[str]:
+    """Nodes that are up, where more than one is: somebody has to answer."""
+    found = nodes(world, before)
+    return found if len(found) > 1 else []
 
 
 def _guests(world: World) -> list[Guest]:

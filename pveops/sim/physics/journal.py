@@ -44,4 +44,14 @@ def usual(cluster: Cluster, node: Node, since_s: float, until_s: float) -> list[
     """What a node writes all the time, in (since, until]; both are seconds since the epoch."""
     slots = range(int(since_s // SLOT_S), int(until_s // SLOT_S) + 1)
     found = (_slot(cluster, node, slot) for slot in slots)
-    return [event for event in found if since_s < event.time_s <= until_s]
+    return [event for event in found if since_s < event.time_s <= until_s and _could_write(node, event)]
+
+
+def _could_write(node: Node, event: Event) -> bool:
+    """Whether the node had power, and the program ran."""
+    moment_s = event.time_s
+    if any(down.at(moment_s) for down in node.downs):
+        return False
+    if event.tag == "pvestatd" and any(gap.at(moment_s) for gap in node.gaps):
+        return False
+    return not any(quiet.tag == event.tag and quiet.at(moment_s) for quiet in node.quiets)

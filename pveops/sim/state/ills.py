@@ -52,6 +52,13 @@ class Flap(Spell):
 
 
 @dataclass(slots=True, kw_only=True)
+class Quiet(Spell):
+    """A program that does not run, and so writes no lines."""
+
+    tag: str
+
+
+@dataclass(slots=True, kw_only=True)
 class BadBackup(Spell):
     """Backups of a guest (or, without ``vmid``, of all guests onto ``storage``, of all nodes or of one) that go wrong.
 

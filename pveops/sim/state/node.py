@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pveops.sim.state.ills import Flap, Spell, Wear
+from pveops.sim.state.ills import Flap, Quiet, Spell, Wear
 
 
 class Cast(NamedTuple):
@@ -69,6 +69,7 @@ class Node:
     """A kernel that is installed and waits for the next boot."""
     wears: list[Wear] = field(default_factory=list)
     flaps: list[Flap] = field(default_factory=list)
+    quiets: list[Quiet] = field(default_factory=list)
     disk_births: dict[str, float] = field(default_factory=dict)
     """Disks that were changed: path, and when the one that is there now came."""
     fingerprint: str = ""

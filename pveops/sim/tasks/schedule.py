@@ -319,7 +319,7 @@ class Schedule:
         for day in range(int(first_s // _DAY_S), int(now_s // _DAY_S) + 1):
             start_s = day * _DAY_S + noise.between(3.0, 5.9, seed, "apt", node, day) * 3600
             end_s = start_s + noise.between(4, 11, seed, "apt-end", node, day)
-            if start_s < first_s or end_s > now_s:
+            if start_s < first_s or end_s > now_s or any(down.at(start_s) for down in self._cluster.nodes[node].downs):
                 continue
             task = self._apt.get((node, day))
             if task is None:

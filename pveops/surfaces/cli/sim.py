@@ -31,6 +31,9 @@ def serve(
     pve: str = typer.Option("9.2", help="Version of Proxmox VE: 9.2 or 8.4."),
     state_dir: Path = typer.Option(None, help="Keeps certificate authority and tokens from start to start."),
     ha_guests: int = typer.Option(0, help="How many guests high availability manages."),
+    per_node: bool = typer.Option(
+        False, "--per-node", help="Give each node an address of its own too (the next ports); it closes when the node is away."
+    ),
     scenario: Path = typer.Option(None, help="TOML file: which faults begin when (docs/faults.md)."),
     start_s: Optional[float] = typer.Option(None, help="Simulated time at the start, seconds since the epoch; now when not given."),
     metrics_port: Optional[int] = typer.Option(
@@ -50,8 +53,7 @@ def serve(
     options = ServeOptions(
         info=info, nodes=nodes, guests=guests, port=port, host=host, speed=speed, latency_ms=latency_ms, seed=DEFAULT_SEED if seed is None else seed,
         request_log=request_log, state_dir=state_dir, ha_guests=ha_guests, scenario=scenario, start_s=start_s, metrics_port=metrics_port, sinks=sinks,
-        seed_file=seed_file,
-        pve=pve,
+        seed_file=seed_file, pve=pve, per_node=per_node,
     )  # fmt: skip
     raise typer.Exit(run(options))
 

@@ -129,9 +129,11 @@ def _facts(seen: Seen) -> list[Block]:
     threads = sum(node.cpus or 0 for node in online)
     busy = sum((node.cpu_fraction or 0) * (node.cpus or 0) for node in online)
     used, memory = sum(node.mem_bytes or 0 for node in online), sum(node.maxmem_bytes or 0 for node in online)
+    away = {node.name for node in nodes if node.status == "offline"}
+    running = sum(guest.status == "running" and guest.node not in away for guest in guests)
     facts = [
         _fact("Nodes", f"{len(online)} of {len(nodes)}", glyph="" if len(online) == len(nodes) else "partial"),
-        _fact("Guests", f"{grouped(sum(guest.status == 'running' for guest in guests))} running", f"of {grouped(len(guests))}"),
+        _fact("Guests", f"{grouped(running)} running", f"of {grouped(len(guests))}"),
     ]
     if not isinstance(seen.status, PveopsError):
         votes = f"{sum(up for _, up in seen.status.nodes)} of {count(len(seen.status.nodes), 'vote')}" if seen.status.name else "one node"
@@ -187,6 +189,10 @@ def _banners(seen: Seen, now: datetime) -> Iterable[Block]:
             )
             yield _banner("error", f"{node.name} is {node.status}", what)
     yield from _executor_banners(seen.executor, now)
+    online = {node.name for node in seen.nodes.rows if node.status == "online"}
+    for name in sorted({row.name for row in seen.storages.rows if row.status != "available" and row.node in online}):
+        silent = sorted(row.node for row in seen.storages.rows if row.name == name and row.status != "available" and row.node in online)
+        yield _banner("error", f"Storage {name} is not available", f"It does not answer on {', '.join(silent)}.")
     full = [row for row in storage_rows(seen) if row["used"]["tone"]]
     for row in full:
         yield _banner(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -77,7 +78,8 @@ def cluster_status(args: NoArgs, ports: Ports) -> ToolResult:
     status = ports.reader.cluster_status()
     nodes, guests, _ = ports.reader.resources()
     online = [node for node in nodes.rows if node.status == "online"]
-    running = sum(guest.status == "running" for guest in guests.rows)
+    away = {node.name for node in nodes.rows if node.status == "offline"}
+    running = sum(guest.status == "running" and guest.node not in away for guest in guests.rows)
     used = sum(node.mem_bytes or 0 for node in online)
     total = sum(node.maxmem_bytes or 0 for node in online)
     row = {
@@ -105,10 +107,12 @@ def node_fullest(args: FullestArgs, ports: Ports) -> ToolResult:
     rows = sorted(NODES.rows(answer.rows), key=lambda row: (row[column] is not None, row[column]), reverse=True)
     known = [row for row in rows if row[column] is not None]
     if not known:
-        gap = Gap(what=f"{args.by} of the nodes", why="no node tells it to this token", needs="Sys.Audit on /nodes")
+        quiet = all(row["status"] != "online" for row in rows)
+        why = "no node has told it for minutes" if quiet else "no node tells it to this token"
+        gap = Gap(what=f"{args.by} of the nodes", why=why, needs="" if quiet else "Sys.Audit on /nodes")
         return ToolResult(
             status="partial",
-            text=f"No node tells its {args.by} to this token.",
+            text=f"The {args.by} of the nodes is not known: {why}.",
             gaps=(gap,),
             searched=answer.source,
             read_at=answer.read_at,
@@ -207,13 +211,21 @@ def guest_metrics(args: MetricsArgs, ports: Ports) -> ToolResult:
     )  # fmt: skip
 
 
+def _place(row: Mapping[str, Any], *, always: bool = False) -> str:
+    """A storage, with its node where each node has its own."""
+    return f"{row['storage']} on {row['node']}" if always or not row["shared"] else str(row["storage"])
+
+
 def storage_list(args: NoArgs, ports: Ports) -> ToolResult:
     """Every storage as each node sees it."""
     answer = ports.reader.storages()
     rows = STORAGE.rows(answer.rows)
-    full = sorted({f"{row['storage']} {fmt_pct(row['used_fraction'])}" for row in rows if (row["used_fraction"] or 0) >= 0.8})
+    full = sorted({f"{_place(row)} {fmt_pct(row['used_fraction'])}" for row in rows if (row["used_fraction"] or 0) >= 0.8})
     names = {row["storage"] for row in rows}
-    text = f"{len(names)} storages" + (f"; nearly full: {', '.join(full)}." if full else ", none nearly full.")
+    lost = sorted(_place(row, always=True) for row in rows if row["status"] != "available")
+    text = f"{len(names)} storages"
+    text += f"; nearly full: {', '.join(full)}" if full else ", none of those that answer nearly full" if lost else ", none nearly full"
+    text += f"; not available: {', '.join(lost)}." if lost else "."
     return result_of(answer, rows, text=text, none="The token sees no storage.", order=STORAGE.order)
 
 

@@ -23,7 +23,7 @@ from pveops.sim.serve import ServeOptions
 ROOM = Path(str(resources.files("pveops.sim")))
 MODULES = sorted(path.relative_to(ROOM).as_posix() for path in ROOM.rglob("*.py"))
 LAYERS = [
-    "errors clock calendar certs firewall_words privileges props release",
+    "errors clock calendar certs listen firewall_words privileges props release",
     "state",
     "physics",
     "tasks",
@@ -33,7 +33,7 @@ LAYERS = [
     "contract",
     "faults",
     "control reqlog telemetry",
-    "server",
+    "server doors",
     "serve",
     "backfill",
     "__main__",

@@ -115,7 +115,9 @@ def test_names_find_guests(reader):
         find_guest("db-2", answer)
     assert "102 db-1" in unknown.value.hint
     with pytest.raises(UnknownName, match="may see"):
-        find_guest("zzz", Memory(gaps=(Gap(what="some guests", why="filtered"),)).guests())
+        find_guest("zzz", Memory(gaps=(Gap(what="some guests", why="filtered", needs="VM.Audit"),)).guests())
+    with pytest.raises(UnknownName, match=r"state of the guests on pve2: .* without their names"):
+        find_guest("zzz", Memory(gaps=(Gap(what="state of the guests on pve2", why="not heard of"),)).guests())
 
 
 @given(st.text(max_size=30))

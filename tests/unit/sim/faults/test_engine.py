@@ -97,7 +97,7 @@ def test_the_same_seed_chooses_the_same_victims(make_ill):
     [
         ("meteor", {}, "There is no fault 'meteor'"),
         ("node-down", {"nod": "pve2"}, "no parameter 'nod'"),
-        ("node-down", {"node": "pve9"}, "'pve9', which is no other node"),
+        ("node-down", {"node": "pve9"}, "'pve9', which is no node that is up"),
         ("memory-leak", {"vmid": "102"}, "102"),
         ("memory-leak", {"mib_per_hour": "much"}, "mib_per_hour of memory-leak is 'much'"),
         ("memory-leak", {"mib_per_hour": "-4"}, "is -4"),

@@ -1,5 +1,7 @@
 """The journal of a node: what it says all the time, what happened, what scheduled and earlier tasks said; each once and in order."""
 
+import pytest
+
 from pveops.sim.state.journal import ERROR, INFO
 
 DAY_S = 86400.0
@@ -30,6 +32,7 @@ def test_the_past_is_told_too_and_nothing_twice(lab):
         assert len(mine) == 2 or task["starttime"] < lab.cluster.now_s - 13 * DAY_S
 
 
+@pytest.mark.slow
 def test_backups_say_how_each_guest_went(make_lab):
     lab = make_lab(guests=120)
     found = [event for name in lab.cluster.nodes for event in events(lab, name) if "Backup of VM" in event.message]

@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pveops.base.errors import InputError
@@ -26,6 +26,7 @@ def test_a_line_as_syslog():
     assert lines.rfc5424(kernel) == b"<3>1 2026-11-21T12:00:00.250000Z pve1 kernel - - - oops more"
 
 
+@settings(max_examples=40)
 @given(
     st.text(max_size=200),
     st.sampled_from(["kernel", "CRON", "postfix/qmgr", "x" * 80, "pvestatd"]),

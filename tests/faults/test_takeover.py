@@ -76,15 +76,12 @@ def begin(stack, tool):
     return view.proposal.id, len(guests.split(","))
 
 
-@pytest.mark.parametrize("dispatcher", ["in-process", "dbos"])
-def test_take_over(tmp_path, dispatcher):
+def test_take_over(tmp_path):
     if find_postgres() is None:
         pytest.skip("PostgreSQL is not installed")
-    if dispatcher == "dbos":
-        pytest.importorskip("dbos")
     with Postgres() as server:
         url = server.database()
-        options = {"bulk_targets": 100, "dispatcher": dispatcher}
+        options = {"bulk_targets": 100}
         with Stack(
             tmp_path, speed=8, guests=14, profile={"write_timeout_s": 1.0}, options=options, extra_env={"PVEOPS_STORE_URL": url}
         ) as stack:

@@ -5,28 +5,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pwd
 import socket
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from pveops.app.audit import Seal, open_ledger, open_notary
 from pveops.app.cluster import FactReader, open_wire
+from pveops.app.notify import Notifier
+from pveops.app.restrictions import restrictions
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import ConfigError, PveopsError
 from pveops.base.files import OwnerLock, write_whole
 from pveops.base.ids import is_id, new_id
 from pveops.clients.cluster.write import Writer
+from pveops.guard.accounts import Accounts
 from pveops.guard.audit import Ledger
 from pveops.guard.audit.changes import Changes
+from pveops.guard.budget import Budget
 from pveops.guard.dispatch import InProcess
 from pveops.guard.dispatch_dbos import DbosDispatcher
 from pveops.guard.events import RunEvent
 from pveops.guard.executor import Executor
 from pveops.guard.gate import Gate
+from pveops.guard.glass import Glass
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.options import Options
@@ -35,10 +42,13 @@ from pveops.guard.policy import Policy
 from pveops.guard.ports import Dispatcher
 from pveops.guard.principals import Principals
 from pveops.guard.runner import Runner
+from pveops.guard.sessions import Sessions
+from pveops.model.proposal import Proposal
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
 from pveops.store.engine import for_psycopg, open_engine, open_postgres
 from pveops.store.journal import SqlJournal
+from pveops.store.memory import SqlMemory
 
 _LOG = logging.getLogger("pveops.executor")
 _WORKERS = 8
@@ -71,6 +81,13 @@ class Parts:
     lock: OwnerLock
     clock: Clock
     seal: Seal
+    glass: Glass
+    sessions: Sessions
+    accounts: Accounts
+    notifier: Notifier
+    socket_group: str
+    callers: frozenset[int]
+    """Users of this machine who may talk to it, besides its own and root."""
     helper: bool = False
     """A further worker: the executor itself seals the ledger."""
 
@@ -78,6 +95,7 @@ class Parts:
         """Begin to work; returns the runs that were found under way."""
         if not self.helper:
             self.seal.start()
+            self.notifier.start()
         self.dispatcher.start(self.executor.advance)
         if not self.peers.alone:
             self.peers.beat(socket.gethostname())
@@ -89,6 +107,7 @@ class Parts:
         self.runner.stopping.set()
         self.dispatcher.stop()
         self.runner.close()
+        self.notifier.stop()
         if not self.helper:
             self.seal.stop()
         with contextlib.suppress(SQLAlchemyError):  # a database that is gone finds out by our beat that we are
@@ -139,8 +158,13 @@ def build(
                 "A further worker needs PostgreSQL: SQLite has one writer.", hint="Set PVEOPS_STORE_URL, or executor.store_url."
             )
         engine = open_postgres(url) if url else open_engine(home.store)
-        journal: SqlJournal[RunEvent] = SqlJournal(engine, RunEvent, clock=clock, on_news=on_news)
-        ledger, kill, policy = open_ledger(home, clock), KillSwitch(home.kill_switch, clock), Policy(home.policy)
+        bells: list[Callable[[], None]] = [on_news] if on_news else []
+        journal: SqlJournal[RunEvent] = SqlJournal(engine, RunEvent, clock=clock, on_news=lambda: _ring(bells))
+        notifier = Notifier(config.notify, lambda after: journal.feed(after=after, limit=500), lambda name: told(journal.proposal(name)))
+        bells.append(notifier.ring)
+        kill, policy = KillSwitch(home.kill_switch, clock), Policy(home.policy, restrictions())
+        ledger = open_ledger(home, clock)
+        ledger.stamp = lambda: {"policy": policy.hash}
         principals = Principals(home.principals)
         dispatcher: Dispatcher = InProcess(workers=_WORKERS, clock=clock)
         if config.executor.dispatcher == "dbos":
@@ -148,17 +172,29 @@ def build(
                 url=for_psycopg(url) if url else f"sqlite:///{home.store.with_name('queue.sqlite')}", worker=worker, workers=_WORKERS
             )
         principals.all()
+        callers = uids(config.executor.callers)
         options = Options(
             approval_ttl_s=config.executor.approval_ttl_s, bulk_targets=config.executor.bulk_targets, task_timeout_s=config.executor.task_timeout_s,
             one_person=config.set_up == "one-person", own_guests=config.executor.own_guests,
+            own_nodes=config.executor.own_nodes,
         )  # fmt: skip
-        gate = Gate(kill=kill, policy=policy, principals=principals, options=options)
+        memory = SqlMemory(engine)
+        budget, glass = Budget(memory, clock), Glass(memory, clock)
+        gate = Gate(
+            kill=kill, policy=policy, principals=principals, options=options, budget=budget, clock=clock, journal=journal, glass=glass.broken,
+        )  # fmt: skip
         peers = Peers(journal, worker, clock, alone=not url)
         runner = Runner(
             journal=journal, ledger=ledger, gate=gate, clusters=clusters, mint=mint, dispatcher=dispatcher, options=options, clock=clock, peers=peers
         )  # fmt: skip
+        name = identity(home)
+        sessions = Sessions(memory=memory, principals=principals, clock=clock, audience=name)
+        accounts = Accounts(
+            path=home.principals, principals=principals, sessions=sessions, glass=glass, memory=memory, policy=policy, ledger=ledger, clock=clock,
+            audience=name,
+        )  # fmt: skip
         executor = Executor(
-            identity=identity(home), journal=journal, ledger=ledger, kill=kill, policy=policy, gate=gate, runner=runner, dispatcher=dispatcher, clusters=clusters,
+            identity=name, accounts=accounts, journal=journal, ledger=ledger, kill=kill, policy=policy, gate=gate, budget=budget, glass=glass, runner=runner, dispatcher=dispatcher, clusters=clusters,
             options=options, clock=clock,
         )  # fmt: skip
         seal = Seal(
@@ -172,7 +208,57 @@ def build(
     except PveopsError:
         lock.release()
         raise
-    return Parts(home, executor, runner, principals, ledger, kill, policy, journal, dispatcher, peers, clusters, lock, clock, seal, helper)
+    return Parts(
+        home,
+        executor,
+        runner,
+        principals,
+        ledger,
+        kill,
+        policy,
+        journal,
+        dispatcher,
+        peers,
+        clusters,
+        lock,
+        clock,
+        seal,
+        glass,
+        sessions,
+        accounts,
+        notifier,
+        config.executor.socket_group,
+        callers,
+        helper,
+    )
+
+
+def _ring(bells: Iterable[Callable[[], None]]) -> None:
+    for bell in bells:
+        bell()
+
+
+def told(proposal: Proposal) -> dict[str, Any]:
+    """What a notification says of a proposal: enough to decide whether to look, nothing to decide with."""
+    return {
+        "summary": proposal.plan.summary, "cluster": proposal.plan.cluster, "risk": proposal.tier.value, "asked_by": proposal.requester,
+        "approvals_missing": proposal.missing, "expires": proposal.expires.isoformat(), "look": f"pveops proposals show {proposal.id}",
+    }  # fmt: skip
+
+
+def uids(names: Iterable[str]) -> frozenset[int]:
+    """The users of this machine behind names and numbers.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    found = set()
+    for name in names:
+        try:
+            found.add(int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid)
+        except KeyError as err:
+            raise ConfigError(f"There is no user {name} on this machine.", hint="Mend `callers` in config.toml.") from err
+    return frozenset(found)
 
 
 def identity(home: Home) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pveops.base.clock import SystemClock
@@ -13,7 +16,7 @@ from pveops.base.files import write_whole
 from pveops.base.secret import Secret
 from pveops.guard.audit import Ledger
 from pveops.guard.killswitch import KillSwitch
-from pveops.guard.policy import shipped
+from pveops.guard.policy import Policy, shipped
 from pveops.guard.principals import Principal, Principals, Role, new_token, save_principals, token_hash
 from pveops.model.claims import new_key
 from pveops.model.proposal import PrincipalKind
@@ -76,7 +79,22 @@ def add_policy(home: Home, name: str = "homelab") -> bool:
         return False
     home.policy.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(home.policy / f"{name}.cedar", shipped(name).encode())
+    if not (home.policy / "limits.toml").exists():
+        write_whole(home.policy / "limits.toml", shipped(f"{name}.toml").encode())
     return True
+
+
+def shipped_policy(name: str) -> Policy:
+    """A shipped set as it would be in force, from a folder of its own that goes when the process ends.
+
+    Raises:
+        ConfigError: there is no such set.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="pveops-policy-")
+    atexit.register(folder.cleanup)
+    home = Home(Path(folder.name))
+    add_policy(home, name)
+    return Policy(home.policy)
 
 
 def arm(home: Home, *, by: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 
-_FORMS = {"c": 8, "p": 6, "r": 6, "a": 32, "x": 16, "w": 8}
-"""Kind to hexadecimal digits: correlation, proposal, run, approval (never guessed), executor, worker."""
+_FORMS = {"c": 8, "p": 6, "r": 6, "a": 32, "x": 16, "w": 8, "s": 8}
+"""Kind to hexadecimal digits: correlation, proposal, run, approval (never guessed), executor, worker, standing rule."""
 
 _ID = re.compile(r"^([a-z])-([0-9a-f]+)$")
 
 
 def new_id(kind: str) -> str:
-    """A fresh id of that kind (``c p r a x w``)."""
+    """A fresh id of that kind (``c p r a x w s``)."""
     return f"{kind}-{secrets.token_hex(_FORMS[kind] // 2)}"
 
 

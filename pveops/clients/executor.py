@@ -6,22 +6,40 @@ import socket
 import threading
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import httpx
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import ExecutorUnavailable, PveopsError, from_dict
+from pveops.base.errors import Denied, ExecutorUnavailable, PveopsError, from_dict
 from pveops.base.files import short_socket_path
 from pveops.base.secret import Secret
-from pveops.model.claims import claim_for, sign
+from pveops.model.claims import claim_for, sign, sign_login, sign_rule
 from pveops.model.codec import decode, encode
-from pveops.model.messages import ApproveRequest, Event, ExecutorInfo, KillRequest, KillState, ProposeRequest, ReasonRequest, ResolveRequest
+from pveops.model.messages import (
+    ApproveRequest,
+    Event,
+    ExecutorInfo,
+    GlassRequest,
+    GlassView,
+    GroupRequest,
+    KillRequest,
+    KillState,
+    LoginReply,
+    LoginRequest,
+    NameRequest,
+    ProposeRequest,
+    ReasonRequest,
+    ResolveRequest,
+    UserRequest,
+    UserView,
+)  # fmt: skip
 from pveops.model.plan import Plan
-from pveops.model.proposal import Approval, Origin, Preview
+from pveops.model.proposal import Approval, Origin, Preview, Verdict
 from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import ProposalView
+from pveops.model.standing import SignedRule, StandingRule
 from pveops.observe.context import correlated
 
 LONG_POLL_S = 20.0
@@ -138,9 +156,56 @@ class ExecutorClient:
         """The kill switch."""
         return decode(KillState, self._call("GET", "/v1/kill"))
 
-    def kill(self, *, on: bool, why: str) -> KillState:
-        """Turn the kill switch."""
-        return decode(KillState, self._call("POST", "/v1/kill", encode(KillRequest(on=on, why=why))))
+    def kill(self, *, on: bool, why: str, cluster: str = "") -> KillState:
+        """Turn the kill switch, for all clusters or for one."""
+        return decode(KillState, self._call("POST", "/v1/kill", encode(KillRequest(on=on, why=why, cluster=cluster))))
+
+    def users(self) -> list[UserView]:
+        """Everybody, without secrets."""
+        return [decode(UserView, row) for row in self._call("GET", "/v1/users")]
+
+    def add_user(self, asked: UserRequest) -> Secret | None:
+        """Make or change a principal; returns its lasting token where it got one."""
+        token = str(self._call("POST", "/v1/users", encode(asked))["token"])
+        return Secret(token) if token else None
+
+    def remove_user(self, name: str) -> None:
+        """Remove a principal."""
+        self._call("POST", "/v1/users/remove", encode(NameRequest(name=name)))
+
+    def group(self, name: str, group: str, *, member: bool) -> None:
+        """Put a principal into a group, or take it out."""
+        self._call("POST", "/v1/groups", encode(GroupRequest(name=name, group=group, member=member)))
+
+    def rules(self) -> list[SignedRule]:
+        """Standing rules."""
+        return [decode(SignedRule, row) for row in self._call("GET", "/v1/rules")]
+
+    def add_rule(self, rule: StandingRule) -> None:
+        """Sign a standing rule with our key, and put it into force.
+
+        Raises:
+            Denied: we have no key, or policy says no.
+        """
+        if self._key is None:
+            raise Denied(f"{self.principal} has no key, so it can sign no rule.", details={"rule": "only-people-decide"})
+        self._call("POST", "/v1/rules", encode(sign_rule(rule, self._key)))
+
+    def revoke_rule(self, rule_id: str) -> None:
+        """End a standing rule."""
+        self._call("POST", "/v1/rules/revoke", encode(NameRequest(name=rule_id)))
+
+    def glass(
+        self, what: Literal["break", "mend", "set"], *, passphrase: Secret | None = None, why: str = "", seconds: int = 900
+    ) -> list[GlassView]:
+        """Break the glass, mend it, or set its passphrase; returns for whom it is broken."""
+        asked = GlassRequest(what=what, passphrase=passphrase.reveal() if passphrase else "", why=why, seconds=seconds)
+        return [decode(GlassView, row) for row in self._call("POST", "/v1/glass", encode(asked))]
+
+    def explain(self, proposal_id: str, *, action: str, who: str = "") -> Verdict:
+        """What policy would say to an action on a proposal."""
+        query = urlencode({"action": action, "as": who, "channel": self._channel})
+        return decode(Verdict, self._call("GET", f"/v1/proposals/{proposal_id}/explain?{query}"))
 
     def audit(self, *, proposal: str = "", limit: int = 100, **asked: str) -> list[dict[str, Any]]:
         """Audit records, newest last. ``asked``: ``kind``, ``actor``, ``correlation``, ``model``, ``since``, ``until``, ``text``."""
@@ -149,6 +214,10 @@ class ExecutorClient:
 
     def _reason(self, proposal_id: str, verb: str, reason: str) -> ProposalView:
         return decode(ProposalView, self._call("POST", f"/v1/proposals/{proposal_id}/{verb}", encode(ReasonRequest(reason=reason))))
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request as it is."""
+        return self._call(method, path, body)
 
     def close(self) -> None:
         """Close all connections."""
@@ -201,3 +270,22 @@ def _close_all(clients: list[httpx.Client]) -> None:
 
 def _error(data: Any) -> PveopsError:
     return from_dict(data.get("error", {}) if isinstance(data, dict) else {})
+
+
+def login(socket: Path, principal: str, *, password: Secret | None = None, key: Secret | None = None) -> LoginReply:
+    """Log in, with a password or by signing with a key.
+
+    Raises:
+        Denied: it does not fit.
+        ExecutorUnavailable: nobody answers.
+    """
+    client = ExecutorClient(socket, principal, Secret(""))
+    signature, at_s = "", int(SystemClock().now().timestamp())
+    try:
+        if key is not None:
+            audience = str(client.call("GET", "/v1/executor")["executor"])
+            signature = sign_login(principal, audience, at_s, key)
+        asked = LoginRequest(principal=principal, password=password.reveal() if password else "", signature=signature, at_s=at_s)
+        return decode(LoginReply, client.call("POST", "/v1/login", encode(asked)))
+    finally:
+        client.close()

@@ -6,37 +6,45 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from pveops.base.clock import Clock
 from pveops.base.errors import AuditError, Denied, Forged, GuardError, InputError, PveopsError, Stale, Used
 from pveops.base.ids import is_id, new_id
 from pveops.base.redact import redact
+from pveops.guard.accounts import Accounts
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
 from pveops.guard.audit.query import Query
+from pveops.guard.budget import Budget
 from pveops.guard.crashpoints import crash_point
 from pveops.guard.events import EventKind, RunEvent
-from pveops.guard.gate import Gate
+from pveops.guard.gate import SOMEBODY, Gate, Looked
+from pveops.guard.glass import Glass
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.options import Options
-from pveops.guard.policy import Policy
+from pveops.guard.policy import PlanAction, Policy
 from pveops.guard.ports import Cluster, Dispatcher, Journal
 from pveops.guard.preview import preview
 from pveops.guard.principals import Principal
 from pveops.guard.rehearsed import check_rehearsal
 from pveops.guard.rights import may
 from pveops.guard.runner import Runner
+from pveops.guard.standing import write_approved
+from pveops.model.claims import check_rule
 from pveops.model.codec import encode
 from pveops.model.facts import fingerprint
-from pveops.model.messages import ApproveRequest, ProposeRequest, ResolveRequest, Said
+from pveops.model.messages import ApproveRequest, KillState, ProposeRequest, ResolveRequest, Said
 from pveops.model.plan import Plan
-from pveops.model.proposal import Preview, Proposal, ProposalStatus, Verdict
+from pveops.model.proposal import Preview, Proposal, ProposalStatus, Tier, Verdict, Vote
 from pveops.model.rehearsal import Rehearsal
-from pveops.model.run import ProposalView
+from pveops.model.run import ProposalView, StepPhase
+from pveops.model.standing import SignedRule
 
 _MANY_STEPS = 1000
 _LAPSE_SLACK_S = 0.05
+_SENT = (StepPhase.INTENDED, StepPhase.RECONCILING, StepPhase.FOLLOWING, StepPhase.READING)
+_UNASKED = Verdict(decision="deny", rule="not-asked", text="Policy was not asked yet.")
 
 
 class Executor:
@@ -46,7 +54,7 @@ class Executor:
     """
 
     def __init__(
-        self, *, identity: str, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, gate: Gate, runner: Runner, dispatcher: Dispatcher,
+        self, *, identity: str, journal: Journal, ledger: Ledger, kill: KillSwitch, policy: Policy, gate: Gate, budget: Budget, glass: Glass, accounts: Accounts, runner: Runner, dispatcher: Dispatcher,
         clusters: Mapping[str, Cluster], options: Options, clock: Clock,
     ) -> None:  # fmt: skip
         self.identity = identity
@@ -55,6 +63,9 @@ class Executor:
         self._kill = kill
         self._policy = policy
         self._gate = gate
+        self._budget = budget
+        self._glass = glass
+        self._accounts = accounts
         self._runner = runner
         self._dispatcher = dispatcher
         self._clusters = clusters
@@ -74,16 +85,19 @@ class Executor:
         """
         plan = request.plan
         cluster = self._cluster(plan)
-        facts = cluster.reader.facts((*plan.subjects, "cluster"))
+        looked = self._gate.look(plan, cluster, (who.person,))
         seen = preview(plan, cluster.reader, clock=self._clock, by="executor")
-        rating, verdict = self._gate.propose(who, plan, facts, author=request.author, channel=channel, simulated=cluster.reader.simulated())
         now = self._clock.now()
         proposal = Proposal(
             id=new_id("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
-            approval_id=new_id("a"), tier=rating.tier, targets=len(plan.subjects), verdict=verdict, preview=seen, requester=who.name,
+            approval_id=new_id("a"), tier=looked.rating.tier, targets=looked.reach, verdict=_UNASKED, preview=seen, requester=who.name,
             author=request.author, origin=replace(request.origin, place=redact(request.origin.place)), correlation=request.correlation if is_id(request.correlation, "c") else new_id("c"),
-            created=now, expires=now + timedelta(seconds=self._options.approval_ttl_s), simulated=cluster.reader.simulated(),
+            created=now, expires=now + timedelta(seconds=self._options.approval_ttl_s), simulated=cluster.reader.simulated(), person=who.person,
+            tainted=who.kind == "agent" or request.author.startswith("model"),
         )  # fmt: skip
+        how = self._gate.how(proposal, looked.rating.tier, who=who, channel=channel, reach=looked.reach, recent=looked.recent)
+        verdict, needs = self._gate.propose(who, plan, looked, how)
+        proposal = replace(proposal, verdict=verdict, needs=needs)
         reason = self._why_not(verdict, seen, plan)
         if reason:
             proposal = replace(
@@ -112,9 +126,30 @@ class Executor:
         )
         self._journal.add_proposal(proposal)
         self._journal.announce(f"proposal.{proposal.status.value}", proposal_id=proposal.id, actor=who.name, text=plan.summary)
-        if proposal.status.open:
-            self._await(proposal)
-        return proposal
+        if not proposal.status.open:
+            return proposal
+        self._await(proposal)
+        return self._by_rule(proposal, looked)
+
+    def _by_rule(self, proposal: Proposal, looked: Looked) -> Proposal:
+        """Let a standing rule approve what it is about; where it may not, a person is asked as ever."""
+        for signed in self._accounts.fitting(proposal, looked.targets):
+            owner = self._accounts.owner(signed)
+            try:
+                if owner is None:
+                    raise Denied(f"{signed.rule.owner} is not known any more.", details={"rule": "standing-rule"})
+                check_rule(signed, owner.public_key)
+                self._gate.sending(proposal.plan.cluster)
+                with self._deciding:
+                    held = self._held(proposal.plan)
+                    if held:
+                        raise Stale(f"{held} Nothing ran.", details={"proposal": proposal.id})
+                    if self._gate.approve(owner, proposal, looked, channel="standing", approvals=1) == 0:
+                        self._spend(proposal, owner.person, looked, signed)
+                        return self._open_run(owner, replace(proposal, standing=signed.rule.id), "standing", signed)
+            except GuardError as err:
+                self._refused(owner or SOMEBODY, proposal, err, "standing")
+        return self.get(proposal.id)
 
     def preview(self, plan: Plan) -> Preview:
         """Look at the cluster for a plan, with the executor's token. Nothing is stored or written."""
@@ -171,24 +206,65 @@ class Executor:
         try:
             self._gate.sending(proposal.plan.cluster)
             check_approval(request.approval, proposal, who, policy_hash=self._policy.hash, now=self._clock.now())
-            cluster = self._cluster(proposal.plan)
-            facts = cluster.reader.facts((*proposal.plan.subjects, "cluster"))
-            self._gate.approve(who, proposal, facts, channel=channel)
+            looked = self._gate.look(proposal.plan, self._cluster(proposal.plan), (proposal.person, who.person))
             with self._deciding:
                 fresh = self.get(proposal_id)
                 check_open(fresh, now=self._clock.now())
+                voted = self._vote(who, fresh, request, channel)
+                fresh = self._raised(fresh, looked.rating.tier)
+                left = self._gate.approve(who, fresh, looked, channel=channel, approvals=len({vote.person for vote in voted}))
+                fresh = replace(fresh, votes=voted)
+                if left:
+                    return self._wait_for_more(who, fresh, left, channel)
                 held = self._held(fresh.plan)
                 if held:
                     raise Stale(f"{held} Nothing ran.", hint="Settle that one first.", details={"proposal": proposal_id})
-                return self._open_run(who, fresh, request, channel)
+                self._spend(fresh, who.person, looked)
+                return self._open_run(who, fresh, channel)
         except PveopsError as err:
             self._refused(who, proposal, err, channel)
             raise
 
-    def _open_run(self, who: Principal, proposal: Proposal, request: ApproveRequest, channel: str) -> Proposal:
+    def _vote(self, who: Principal, proposal: Proposal, request: ApproveRequest, channel: str) -> tuple[Vote, ...]:
+        """The votes with this one. A person has one, under whatever name."""
+        before = next((vote for vote in proposal.votes if vote.person == who.person), None)
+        if before is not None:
+            raise Used(
+                f"{who.person} has approved {proposal.id} already, as {before.approver}; it waits for another person.",
+                hint="Ask one more operator.",
+                details={"proposal": proposal.id},
+            )
+        glass = self._glass.broken(who.person)
+        vote = Vote(approver=who.name, person=who.person, at=self._clock.now(), channel=channel, approval=request.approval, glass=glass)
+        return (*proposal.votes, vote)
+
+    def _raised(self, proposal: Proposal, tier: Tier) -> Proposal:
+        """What was YELLOW when it was put forward may be RED now; the other way round never."""
+        return proposal if tier.rank <= proposal.tier.rank else self._journal.save_proposal(replace(proposal, tier=tier))
+
+    def _wait_for_more(self, who: Principal, proposal: Proposal, left: int, channel: str) -> Proposal:
+        """One approval of several: written down, and nothing runs yet."""
+        claim = encode(proposal.votes[-1].approval)
+        data = {"approval": claim, "channel": channel, "left": left, "digest": proposal.digest}
+        self._ledger.append("proposal.vote", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
+        people = len({vote.person for vote in proposal.votes})
+        saved = self._journal.save_proposal(replace(proposal, needs=max(proposal.needs, people + left)))
+        self._journal.announce("proposal.vote", proposal_id=proposal.id, actor=who.name, text=f"{left} more must approve")
+        return saved
+
+    def _spend(self, proposal: Proposal, approver: str, looked: Looked, rule: SignedRule | None = None) -> None:
+        """Count a run against the limits, or refuse it."""
+        said = rule.rule if rule else None
+        self._budget.spend(
+            proposal.plan, proposal_id=proposal.id, requester=proposal.person or proposal.requester, approver=approver, standing=said.id if said else "",
+            targets=proposal.plan.subjects, limits=self._policy.limits, running=self._gate.running(proposal.plan.cluster),
+            most_standing=(said.per_hour, said.per_day) if said else None,
+        )  # fmt: skip
+
+    def _open_run(self, who: Principal, proposal: Proposal, channel: str, rule: SignedRule | None = None) -> Proposal:
         run_id, now = new_id("r"), self._clock.now()
         approved = replace(proposal, status=ProposalStatus.APPROVED, decided_by=who.name, decided_at=now, run_id=run_id)
-        approval = encode(request.approval)
+        approval = write_approved(proposal, rule)
         data = {"approval": approval, "channel": channel, "run": run_id, "digest": proposal.digest, "policy": proposal.policy_hash}
         self._ledger.append("proposal.approved", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
         first = RunEvent(kind="opened", at=now, actor=who.name)
@@ -277,21 +353,44 @@ class Executor:
             ) from err
         return self.get(proposal_id)
 
-    def kill(self, who: Principal, *, on: bool, why: str) -> None:
-        """Turn the kill switch. Switching on is for anybody; lifting is for operators, and only with a working ledger."""
-        verdict = self._policy.simple("kill_on" if on else "kill_off", who, "all")
+    def kill(self, who: Principal, *, on: bool, why: str, cluster: str = "") -> KillState:
+        """Turn the kill switch, for all clusters or for one. Switching on is for anybody; lifting is for operators, and only with a working ledger.
+
+        Returns:
+            The state, with what is under way at the cluster and is not interrupted.
+        """
+        verdict = self._policy.simple("kill_on" if on else "kill_off", who, cluster or "all")
+        data = {"on": on, "why": why, "cluster": cluster}
         if verdict.decision == "deny" and not (on and verdict.rule == "policy-unusable"):
-            self._ledger.append("kill.refused", actor=who.name, data={"on": on, "why": why, "rule": verdict.rule})
+            self._ledger.append("kill.refused", actor=who.name, data=data | {"rule": verdict.rule})
             raise Denied(verdict.text, details={"rule": verdict.rule})
         why = redact(why)
         if not why.strip():
             raise InputError("The kill switch wants a reason.", hint="Add --why.")
+        if cluster and cluster not in self._clusters:
+            raise InputError(
+                f"This executor writes to no cluster called {cluster}.", hint=f"It knows: {', '.join(sorted(self._clusters))}."
+            )
         if not on:
-            self._ledger.append("kill.off", actor=who.name, data={"why": why})
-        self._kill.turn(on=on, why=why, by=who.name)
+            self._ledger.append("kill.off", actor=who.name, data=data)
+        state = self._kill.turn(on=on, why=why, by=who.name, cluster=cluster)
         if on:
-            self._ledger.append("kill.on", actor=who.name, data={"why": why})
-        self._journal.announce(f"kill.{'on' if on else 'off'}", actor=who.name, text=why)
+            self._ledger.append("kill.on", actor=who.name, data=data)
+        else:
+            self._gate.clock_is_right()
+        self._journal.announce(f"kill.{'on' if on else 'off'}", actor=who.name, text=f"{cluster}: {why}" if cluster else why)
+        return replace(state, running=tuple(self._under_way(cluster)) if on else ())
+
+    def _under_way(self, cluster: str) -> list[str]:
+        """Steps whose request has left, in words: Proxmox VE works on them, and we only look on."""
+        found = []
+        for run_id, proposal_id in self._journal.open_runs():
+            proposal = self._journal.proposal(proposal_id)
+            run = self._runner.load(run_id, proposal)
+            if cluster in ("", proposal.plan.cluster):
+                sent = {state.key: state.upid for state in run.steps if state.phase in _SENT}
+                found += [f"{proposal.id}: {step.text} {sent[step.key]}".rstrip() for step in proposal.plan.steps if step.key in sent]
+        return found
 
     def expire(self) -> list[str]:
         """Close what nobody decided in time; returns the ids."""
@@ -364,7 +463,7 @@ class Executor:
             proposal=proposal,
             run=run,
             audit=self._ledger.span(proposal.id),
-            may=may(self._policy, who, proposal, channel=channel, one_person=self._options.one_person, own_guests=self._options.own_guests),
+            may=may(self._policy, self._gate, who, proposal, channel=channel),
             live_log=self._runner.live.tail(proposal.run_id, step),
             progress_fraction=self._runner.live.progress(proposal.run_id, step),
             server_time=self._clock.now(),
@@ -373,6 +472,23 @@ class Executor:
     def views(self, who: Principal, *, only_open: bool, limit: int, channel: str = "card") -> list[ProposalView]:
         """Proposals, newest first."""
         return [self.view(proposal, who, channel=channel) for proposal in self._journal.proposals(only_open=only_open, limit=limit)]
+
+    def explain(self, who: Principal, proposal_id: str, action: str, *, channel: str) -> Verdict:
+        """What policy would say if this principal tried, in one sentence, on the state as it is now.
+
+        Raises:
+            InputError: there is no such action.
+        """
+        proposal = self.get(proposal_id)
+        if action in ("propose", "approve", "execute"):
+            looked = self._gate.look(proposal.plan, self._cluster(proposal.plan), (proposal.person, who.person))
+            return self._gate.explain(cast("PlanAction", action), who, proposal, looked, channel=channel)
+        if action not in ("deny", "withdraw", "stop", "resolve"):
+            raise InputError(
+                f"{action[:40]!r} is nothing that can be done with a proposal.",
+                hint="propose, approve, execute, deny, withdraw, stop or resolve.",
+            )
+        return self._policy.simple(action, who, proposal.plan.cluster, by_requester=who.person == (proposal.person or proposal.requester))  # type: ignore[arg-type]
 
     def records(self, who: Principal, query: Query) -> list[dict[str, Any]]:
         """Audit records that answer a query."""
@@ -388,7 +504,7 @@ class Executor:
     # -- helpers --------------------------------------------------------------------------------------------------------
 
     def _permit(self, who: Principal, verb: str, proposal: Proposal) -> None:
-        verdict = self._policy.simple(verb, who, proposal.plan.cluster, by_requester=who.name == proposal.requester)  # type: ignore[arg-type]
+        verdict = self._policy.simple(verb, who, proposal.plan.cluster, by_requester=who.person == (proposal.person or proposal.requester))  # type: ignore[arg-type]
         if verdict.decision == "deny":
             err = Denied(verdict.text, details={"rule": verdict.rule, "proposal": proposal.id})
             data = {"verb": verb, "rule": verdict.rule, "reason": verdict.text}

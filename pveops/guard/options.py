@@ -18,3 +18,4 @@ class Options:
     """A request that could not leave so soon after its intent does not leave."""
     one_person: bool = True
     own_guests: tuple[int, ...] = ()
+    own_nodes: tuple[str, ...] = ()

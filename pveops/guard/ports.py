@@ -11,7 +11,7 @@ from pveops.model.messages import Said
 from pveops.model.plan import WireCall
 from pveops.model.proposal import Proposal
 from pveops.model.refs import GuestRef
-from pveops.model.resources import Answer, Node
+from pveops.model.resources import Answer, Backup, Node
 from pveops.model.tasks import Outcome, Task, Upid
 
 
@@ -32,6 +32,10 @@ class Reader(Protocol):
 
     def nodes(self) -> Answer[Node]:
         """All nodes with their load."""
+        ...
+
+    def backups(self) -> Answer[Backup]:
+        """All backups that can be read."""
         ...
 
     def node_time_s(self, node: str, *, at_most_old_s: float = 0.0) -> int:

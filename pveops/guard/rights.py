@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from pveops.guard.policy import Action, Circumstances, Policy, Target
+from pveops.guard.gate import Gate
+from pveops.guard.policy import Action, Policy
 from pveops.guard.principals import Principal
 from pveops.model.proposal import Proposal
 from pveops.model.run import May
 
 
-def may(policy: Policy, who: Principal, proposal: Proposal, *, channel: str, one_person: bool, own_guests: tuple[int, ...] = ()) -> May:
+def may(policy: Policy, gate: Gate, who: Principal, proposal: Proposal, *, channel: str) -> May:
     """An empty text where it may, else why not."""
-    cluster, mine = proposal.plan.cluster, who.name == proposal.requester
+    cluster, mine = proposal.plan.cluster, who.person == (proposal.person or proposal.requester)
 
     def simple(verb: Action) -> str:
         verdict = policy.simple(verb, who, cluster, by_requester=mine)
         return verdict.text if verdict.decision == "deny" else ""
 
     return May(
-        approve=_approve(policy, who, proposal, channel=channel, one_person=one_person, own_guests=own_guests),
+        approve=_approve(gate, who, proposal, channel=channel),
         deny=simple("deny"),
         withdraw=simple("withdraw"),
         rehearse=simple("rehearse"),
@@ -27,25 +28,10 @@ def may(policy: Policy, who: Principal, proposal: Proposal, *, channel: str, one
     )
 
 
-def _approve(policy: Policy, who: Principal, proposal: Proposal, *, channel: str, one_person: bool, own_guests: tuple[int, ...]) -> str:
+def _approve(gate: Gate, who: Principal, proposal: Proposal, *, channel: str) -> str:
     if who.kind != "person" or not who.public_key:
         return "Only a person with a key approves."
-    own = {f"guest/{vmid}" for vmid in own_guests}
-    targets = [Target(subject=subject, kind="unknown", own=subject in own) for subject in proposal.plan.subjects]
-    verdict = policy.plan(
-        "approve",
-        who,
-        targets,
-        proposal.plan.cluster,
-        Circumstances(
-            tool=proposal.plan.tool,
-            tier=proposal.tier,
-            targets=proposal.targets,
-            author=proposal.author,
-            by_requester=who.name == proposal.requester,
-            channel=channel,
-            one_person=one_person,
-            simulated=proposal.simulated,
-        ),
-    )
+    if any(vote.person == who.person for vote in proposal.votes):
+        return "You have approved it; it waits for another person."
+    verdict = gate.forecast("approve", who, proposal, channel=channel)
     return verdict.text if verdict.decision == "deny" else ""

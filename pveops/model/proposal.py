@@ -14,7 +14,7 @@ from pveops.model.rehearsal import Rehearsal
 
 Decision = Literal["allow", "confirm", "deny"]
 CheckResult = Literal["ok", "warn", "fail", "unknown"]
-PrincipalKind = Literal["person", "agent", "runbook", "service"]
+PrincipalKind = Literal["person", "agent", "runbook", "service", "autopilot", "client"]
 
 
 class Tier(StrEnum):
@@ -137,6 +137,26 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One person's approval of a proposal, as the executor took it.
+
+    Attributes:
+        person: who it is, whatever the principal is called: aliases of one person count once.
+        channel: where it was given.
+        glass: whether the glass was broken then.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    approver: str
+    person: str
+    at: datetime
+    channel: str
+    approval: Approval
+    glass: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A plan put forward.
 
@@ -148,6 +168,11 @@ class Proposal:
         approval_id: the one-time id that an approval must carry.
         targets: how many guests, nodes or storages it touches.
         rehearsal: what the plan did on a simulated copy, where somebody tried; no part of the digest.
+        person: who the requester is, whatever the principal is called.
+        tainted: a model drafted it, or something else than a person put it forward.
+        needs: how many different people must approve it, as policy said when it was put forward.
+        votes: who has approved so far.
+        standing: the standing rule that approved it.
         version: grows with every change of this record; long polls wait for it.
     """
 
@@ -177,7 +202,17 @@ class Proposal:
     reason: str = ""
     run_id: str = ""
     rehearsal: Rehearsal | None = None
+    person: str = ""
+    tainted: bool = False
+    needs: int = 1
+    votes: tuple[Vote, ...] = ()
+    standing: str = ""
     version: int = 1
+
+    @property
+    def missing(self) -> int:
+        """How many more people must approve it."""
+        return max(0, self.needs - len({vote.person for vote in self.votes}))
 
     def intact(self) -> Proposal:
         """This proposal, if its plan still has the digest it was put forward with.

@@ -16,7 +16,7 @@ from pveops.present import leads, steps
 from pveops.present.actions import Offer, actions, barred, draft_actions
 from pveops.present.rehearsed import rehearsal_view
 from pveops.present.states import LOOKS, LOUD, Mode, State, called, current_step, risk, state_of
-from pveops.present.words import clock, count, digest_short, kv, node_of, plain, reach, sentence, span, took
+from pveops.present.words import clock, count, digest_short, kv, listed, node_of, plain, reach, sentence, small, span, took
 from pveops.settings.profile import ExecutorOptions
 
 VERSION = 1
@@ -216,10 +216,20 @@ def _rehearsed(proposal: Proposal, now: datetime) -> list[dict[str, Any]]:
 
 
 def _policy(view: ProposalView, *, viewer: str, can_sign: bool) -> str:
-    said = view.proposal.verdict.text.rstrip(". ") or "Needs one approval"
+    said = approvals(view.proposal) or view.proposal.verdict.text.rstrip(". ") or "Needs one approval"
     if barred(view, viewer):
         return f"{said}, but not yours"
     return f"{said}; you may give it" if can_sign else f"{said}; you cannot give it"
+
+
+def approvals(proposal: Proposal) -> str:
+    """``1 of 2 approvals given, by anna``; empty where one is enough."""
+    if proposal.needs < 2:
+        return ""
+    given = [vote.person for vote in proposal.votes]
+    if not given:
+        return f"Needs {small(proposal.needs)} approvals"
+    return f"{len(given)} of {proposal.needs} approvals given, by {listed(given)}"
 
 
 def _checks(preview: Preview, state: State, now: datetime, *, again: bool) -> dict[str, Any]:
@@ -248,7 +258,7 @@ def _foot(view: ProposalView, state: State, preview: Preview, now: datetime, *, 
     if state in ("waiting", "refused"):
         foot += [[span("Plan "), span(digest_short(proposal.digest), "m")], [span(_state_read(preview, now, again=again))]]
     if run is not None and state not in ("unknown", "running"):
-        foot.append([span(f"Approved by {run.approved_by or proposal.decided_by}")])
+        foot.append([span(f"Approved by {_approvers(proposal) or run.approved_by or proposal.decided_by}")])
     if view.audit:
         first, last = view.audit[0], view.audit[-1]
         foot.append([span(f"Audit {grouped(first)}" + (f" to {grouped(last)}" if last != first else ""))])
@@ -259,6 +269,14 @@ def _foot(view: ProposalView, state: State, preview: Preview, now: datetime, *, 
     if upid:
         foot.append([span(upid, "m")])
     return [*foot, [span(proposal.correlation, "m")], _zone()]
+
+
+def _approvers(proposal: Proposal) -> str:
+    """Who approved, where that is more than one person's click."""
+    if proposal.standing:
+        return f"the standing rule {proposal.standing} of {proposal.decided_by}"
+    names = [f"{vote.approver} with the glass broken" if vote.glass else vote.approver for vote in proposal.votes]
+    return listed(names)
 
 
 def _upid(run: Run) -> str:

@@ -121,6 +121,8 @@ def called(view: ProposalView, state: State, *, viewer: str, can_sign: bool) -> 
     proposal = view.proposal
     if state == "waiting" and can_sign and viewer != proposal.requester and not view.may.approve:
         return "Waiting for you"
+    if state == "waiting" and proposal.votes:
+        return f"Waiting for approval, {proposal.needs - proposal.missing} of {proposal.needs}"
     if state == "refused":
         return _REFUSED_BY.get(proposal.decided_by, LOOKS["refused"].word)
     if state == "running" and view.run is not None:

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from pveops.base.errors import ConfigError
 from pveops.base.files import read_secret, write_whole
@@ -38,18 +40,21 @@ def check_principal(name: str) -> str:
     return name
 
 
-def load_credential(home: Home, principal: str) -> Credential:
-    """Read a principal's credential file (mode 0600).
+def load_credential(home: Home, principal: str, *, session: bool = True) -> Credential:
+    """Read a principal's credential file (mode 0600); with ``session``, the token of a login that is not over comes first.
 
     Raises:
         ConfigError: missing, open to others, or damaged.
     """
     path = home.credential(check_principal(principal))
+    logged_in = _session(home, principal) if session else None
+    if logged_in is not None and not path.exists():
+        return Credential(principal, logged_in)
     text = read_secret(path, f"the credential of {principal}").reveal()
     try:
         data = json.loads(text)
         key = data.get("private_key")
-        return Credential(str(data["principal"]), Secret(str(data["token"])), Secret(str(key)) if key else None)
+        return Credential(str(data["principal"]), logged_in or Secret(str(data["token"])), Secret(str(key)) if key else None)
     except (ValueError, KeyError, AttributeError) as err:
         raise ConfigError(f"{path} is damaged.", hint=f"Make a new one with `pveops init --renew {principal}`.") from err
 
@@ -73,3 +78,34 @@ def own_credential(home: Home, default: str, env: Mapping[str, str] = os.environ
         ConfigError: there is none.
     """
     return load_credential(home, env.get("PVEOPS_PRINCIPAL") or default)
+
+
+def save_session(home: Home, credential: Credential, until: datetime) -> None:
+    """Keep the token of a login beside the credential, readable by its owner alone.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    data = {"token": credential.token.reveal(), "until": until.isoformat()}
+    write_whole(_session_file(home, credential.principal), (json.dumps(data) + "\n").encode())
+
+
+def drop_session(home: Home, principal: str) -> None:
+    """Forget the token of a login."""
+    _session_file(home, principal).unlink(missing_ok=True)
+
+
+def _session_file(home: Home, principal: str) -> Path:
+    return home.credential(check_principal(principal)).with_suffix(".login")
+
+
+def _session(home: Home, principal: str) -> Secret | None:
+    """The token of a login that is not over."""
+    path = _session_file(home, principal)
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(read_secret(path, f"the login of {principal}").reveal())
+        return Secret(str(data["token"])) if datetime.now(UTC) < datetime.fromisoformat(data["until"]) else None
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged: log in again

@@ -18,6 +18,7 @@ class Home:
     """``PVEOPS_HOME``, by default ``~/.local/state/pveops``. Private to its owner."""
 
     root: Path
+    socket_at: Path | None = None
 
     @classmethod
     def find(cls, env: Mapping[str, str]) -> Home:
@@ -34,7 +35,8 @@ class Home:
             root = Path(state) / "pveops"
         if root.exists() and not root.is_dir():
             raise ConfigError(f"PVEOPS_HOME is {root}, and that is no folder.", hint="Point it at a folder, or unset it.")
-        return cls(root)
+        at = env.get("PVEOPS_SOCKET")
+        return cls(root, Path(at).absolute() if at else None)
 
     def make(self) -> Home:
         """Make the folder (mode 0700) if it is missing.
@@ -108,8 +110,8 @@ class Home:
 
     @property
     def socket(self) -> Path:
-        """The executor's socket."""
-        return self.root / "executor" / "executor.sock"
+        """The executor's socket: where ``PVEOPS_SOCKET`` says, else in the home."""
+        return self.socket_at or self.root / "executor" / "executor.sock"
 
     @property
     def executor_lock(self) -> Path:

@@ -65,6 +65,21 @@ class ExecutorOptions(BaseModel):
     """``postgresql://user@host/database`` instead of SQLite in the home; needed for several workers."""
     dispatcher: Literal["in-process", "dbos"] = "in-process"
     """Who wakes runs: threads of the executor itself, or a DBOS queue that several workers share."""
+    callers: tuple[str, ...] = ()
+    """Users of this machine (names or numbers) who may talk to the executor, besides its own and root."""
+    socket_group: str = ""
+    """Group that may open the socket; empty for its own user alone."""
+    own_nodes: tuple[str, ...] = ()
+    """Nodes that pveops itself runs on; those that hold its guests are added."""
+
+
+class Notify(BaseModel):
+    """Who is told that an approval waits. ``command`` gets JSON on its standard input; ``webhook`` (on this machine alone) gets it posted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
 
 
 class AuditOptions(BaseModel):
@@ -90,6 +105,7 @@ class Config(BaseModel):
     executor: ExecutorOptions = ExecutorOptions()
     audit: AuditOptions = AuditOptions()
     secrets: SecretsOptions = SecretsOptions()
+    notify: Notify = Notify()
 
 
 class Target(BaseModel):

@@ -78,3 +78,27 @@ class LeaseRow(Base):
     __tablename__ = "leases"
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     worker: Mapped[str] = mapped_column(String(40), index=True)
+
+
+class UsageRow(Base):
+    """One target of a run that was let go: what limits count. Times are Unix seconds."""
+
+    __tablename__ = "usage"
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    at_s: Mapped[int] = mapped_column(Integer, index=True)
+    cluster: Mapped[str] = mapped_column(String(80), index=True)
+    requester: Mapped[str] = mapped_column(String(40))
+    approver: Mapped[str] = mapped_column(String(40))
+    standing: Mapped[str] = mapped_column(String(40))
+    proposal_id: Mapped[str] = mapped_column(String(16))
+    target: Mapped[str] = mapped_column(String(200))
+    steps: Mapped[int] = mapped_column(Integer)
+
+
+class NoteRow(Base):
+    """Small things that the guard must remember: sessions, standing rules, a broken glass, the latest time it saw."""
+
+    __tablename__ = "notes"
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    body: Mapped[dict] = mapped_column(JSON)  # type: ignore[type-arg]

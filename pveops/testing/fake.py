@@ -14,7 +14,7 @@ from pveops.base.errors import PveopsError
 from pveops.model.facts import Facts
 from pveops.model.plan import FieldValue, WireCall
 from pveops.model.refs import GuestRef
-from pveops.model.resources import Answer, Node
+from pveops.model.resources import Answer, Backup, Node
 from pveops.model.tasks import Outcome, Task, Upid
 from pveops.testing.build import GUEST
 
@@ -85,6 +85,7 @@ class FakeCluster:
     tasks: dict[str, FakeTask] = field(default_factory=dict)
     broken: dict[str, list[PveopsError] | PveopsError] = field(default_factory=dict)
     on_send: Callable[[WireCall], None] | None = None
+    backup_rows: list[Backup] = field(default_factory=list)
     next_exit: str = "OK"
     next_polls: int = 0
     no_effect: bool = False
@@ -132,14 +133,17 @@ class FakeCluster:
     def facts(self, subjects: Iterable[str], *, at_most_old_s: float = 0.0) -> Facts:
         """As they are."""
         self._fail("facts")
-        values: dict[str, FieldValue] = {"cluster.quorate": self.quorate}
+        values: dict[str, FieldValue] = {"cluster.quorate": self.quorate, "cluster.nodes": tuple(self.nodes_status)}
+        values["cluster.online"] = tuple(name for name, status in self.nodes_status.items() if status == "online")
         values.update({f"node/{name}.status": status for name, status in self.nodes_status.items()})
         missing = set()
         for subject in subjects:
             kind, _, name = subject.partition("/")
             if kind == "guest" and int(name) in self.guests:
                 values.update({f"{subject}.{key}": value for key, value in self.guests[int(name)].items()})
-            elif kind == "guest":
+            elif kind == "node" and name in self.nodes_status:
+                values[f"{subject}.guests"] = tuple(str(vmid) for vmid, guest in self.guests.items() if guest["node"] == name)
+            elif kind in ("node", "guest"):
                 missing.add(subject)
         return Facts(values=values, missing=frozenset(missing), read_at=self.clock.now())
 
@@ -151,6 +155,11 @@ class FakeCluster:
             for name, status in self.nodes_status.items()
         )
         return Answer(rows=rows, read_at=self.clock.now(), source="fake")
+
+    def backups(self) -> Answer[Backup]:
+        """Those that a test put there."""
+        self._fail("backups")
+        return Answer(rows=tuple(self.backup_rows), read_at=self.clock.now(), source="fake")
 
     def node_time_s(self, node: str, *, at_most_old_s: float = 0.0) -> int:
         """Our clock is theirs."""

@@ -9,10 +9,13 @@ from typing import Any
 
 from pveops.base.ids import new_id
 from pveops.base.secret import Secret
+from pveops.guard.accounts import Accounts
 from pveops.guard.audit import Ledger
+from pveops.guard.budget import Budget
 from pveops.guard.events import RunEvent
 from pveops.guard.executor import Executor
 from pveops.guard.gate import Gate
+from pveops.guard.glass import Glass
 from pveops.guard.grants import Mint
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.options import Options
@@ -20,6 +23,7 @@ from pveops.guard.peers import Peers
 from pveops.guard.policy import Policy, shipped
 from pveops.guard.principals import Principal, Principals, Role, save_principals, token_hash
 from pveops.guard.runner import Runner
+from pveops.guard.sessions import Sessions
 from pveops.model.claims import claim_for, new_key, sign
 from pveops.model.messages import ApproveRequest, ProposeRequest
 from pveops.model.plan import Plan
@@ -27,7 +31,10 @@ from pveops.model.proposal import Approval, Origin, PrincipalKind, Proposal
 from pveops.model.run import Run
 from pveops.store.engine import open_engine, open_postgres
 from pveops.store.journal import SqlJournal
+from pveops.store.memory import SqlMemory
 from pveops.testing.fake import FakeCluster
+
+IDENTITY = "x-0000000000000001"
 
 
 class ByHand:
@@ -77,6 +84,11 @@ class Guarded:
     journal: SqlJournal[RunEvent] = field(init=False)
     ledger: Ledger = field(init=False)
     kill: KillSwitch = field(init=False)
+    memory: SqlMemory = field(init=False)
+    budget: Budget = field(init=False)
+    glass: Glass = field(init=False)
+    sessions: Sessions = field(init=False)
+    accounts: Accounts = field(init=False)
     policy: Policy = field(init=False)
     principals: Principals = field(init=False)
     dispatcher: ByHand = field(init=False)
@@ -122,7 +134,8 @@ class Guarded:
         self.cluster.redeem = mint.redeem
         if hasattr(self, "journal"):
             self.journal.close()
-        self.journal = SqlJournal(open_postgres(self.url) if self.url else open_engine(self.root / "store.sqlite"), RunEvent, clock=clock)
+        engine = open_postgres(self.url) if self.url else open_engine(self.root / "store.sqlite")
+        self.journal = SqlJournal(engine, RunEvent, clock=clock)
         self.ledger, self.kill, self.policy = (
             Ledger(self.root / "ledger.jsonl", clock),
             KillSwitch(self.root / "kill.json", clock),
@@ -130,14 +143,27 @@ class Guarded:
         )
         self.principals, self.dispatcher = Principals(self.root / "principals.json"), ByHand()
         clusters: dict[str, Any] = {"lab": self.cluster}
-        gate = Gate(kill=self.kill, policy=self.policy, principals=self.principals, options=self.options)
+        self.memory = SqlMemory(engine)
+        self.budget, self.glass = Budget(self.memory, clock), Glass(self.memory, clock)
+        gate = Gate(
+            kill=self.kill, policy=self.policy, principals=self.principals, options=self.options, budget=self.budget, clock=clock,
+            journal=self.journal, glass=self.glass.broken,
+        )  # fmt: skip
         common: dict[str, Any] = {
             "journal": self.journal, "ledger": self.ledger, "gate": gate, "clusters": clusters, "dispatcher": self.dispatcher,
             "options": self.options, "clock": clock,
         }  # fmt: skip
         self.peers = Peers(self.journal, new_id("w"), clock, alone=True)
         self.runner = Runner(**common, mint=mint, peers=self.peers)
-        self.executor = Executor(**common, kill=self.kill, policy=self.policy, identity="x-0000000000000001", runner=self.runner)
+        self.sessions = Sessions(memory=self.memory, principals=self.principals, clock=clock, audience=IDENTITY)
+        self.accounts = Accounts(
+            path=self.root / "principals.json", principals=self.principals, sessions=self.sessions, glass=self.glass, memory=self.memory,
+            policy=self.policy, ledger=self.ledger, clock=clock, audience=IDENTITY,
+        )  # fmt: skip
+        self.executor = Executor(
+            **common, accounts=self.accounts, kill=self.kill, policy=self.policy, budget=self.budget, glass=self.glass, identity=IDENTITY,
+            runner=self.runner,
+        )  # fmt: skip
         self.dispatcher.start(self.executor.advance)
 
     def close(self) -> None:

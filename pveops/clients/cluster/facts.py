@@ -71,11 +71,22 @@ def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime, li
     elif asked:
         _guest(sheet, reader, by_id.get(asked[0]), f"guest/{asked[0]}", partial=guests.partial)
     for subject in wanted:
-        if subject == "cluster":
-            sheet.values["cluster.quorate"] = reader.cluster_status().quorate
-        elif not subject.startswith("guest/") and f"{subject}.status" not in sheet.values:
+        kind, _, name = subject.partition("/")
+        if kind == "cluster":
+            _members(sheet, reader)
+        elif kind == "node" and f"{subject}.status" in sheet.values:
+            if not guests.partial:
+                sheet.values[f"{subject}.guests"] = tuple(str(guest.vmid) for guest in guests.rows if guest.node == name)
+        elif kind != "guest" and f"{subject}.status" not in sheet.values:
             sheet.missing.add(subject)
     return sheet.facts(read_at)
+
+
+def _members(sheet: _Sheet, reader: Reader) -> None:
+    status = reader.cluster_status()
+    sheet.values["cluster.quorate"] = status.quorate
+    sheet.values["cluster.nodes"] = tuple(node for node, _ in status.nodes)
+    sheet.values["cluster.online"] = tuple(node for node, online in status.nodes if online)
 
 
 def _guest(sheet: _Sheet, reader: Reader, guest: Guest | None, subject: str, *, partial: bool) -> None:

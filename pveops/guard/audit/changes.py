@@ -10,7 +10,7 @@ from pveops.guard.audit.ledger import Ledger
 from pveops.guard.audit.query import Query
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.policy import Policy
-from pveops.guard.principals import Principals
+from pveops.guard.principals import Principals, row_of
 
 
 class Changes:
@@ -49,7 +49,7 @@ class Changes:
     def _now(self) -> dict[str, Any]:
         kill = self._kill.state()
         try:
-            register = {one.name: digest([one.kind, list(one.roles), one.token_sha256, one.public_key]) for one in self._principals.all()}
+            register = {one.name: digest(row_of(one)) for one in self._principals.all()}
             people: dict[str, Any] = {"names": register, "fault": ""}
         except ConfigError as err:
             people = {"names": {}, "fault": err.message}

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ class Ledger:
         self._writing = threading.Lock()
         self._end: _End | None = None
         self._barred = ""
+        self.stamp: Callable[[], dict[str, Any]] = dict
+        """What every record says besides its own data: the policy in force."""
 
     @property
     def path(self) -> Path:
@@ -170,7 +172,7 @@ class Ledger:
             if not may_hold_secrets(made.decode()):
                 return made
         try:
-            return canonical(about | {"data": redact_value(entry.data)})
+            return canonical(about | {"data": redact_value({**self.stamp(), **entry.data})})
         except TypeError as err:
             raise AuditError(f"A record of kind {entry.kind} cannot be written down: {err}.", hint="This is a fault of pveops.") from err
 

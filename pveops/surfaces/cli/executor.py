@@ -33,6 +33,27 @@ def run(
     os.execv(sys.executable, arguments)  # noqa: S606 - our own module, no shell
 
 
+@executor.command("unit")
+def unit(
+    user: str = typer.Option("pveops", help="The user that the executor runs as, and nobody else."),
+    home: str = typer.Option("/var/lib/pveops", help="Its PVEOPS_HOME."),
+    profile: str = PROFILE,
+) -> None:
+    """Print a systemd unit: a user of its own, hardened, with the token as a credential."""
+    from importlib import resources
+
+    with command("executor.unit"):
+        text = resources.files("pveops.surfaces.cli").joinpath("pveops-executor.service").read_text(encoding="utf-8")
+        given = {
+            "user": user,
+            "home": home,
+            "python": sys.executable,
+            "name": profile or "home",
+            "profile": f" --profile {profile}" if profile else "",
+        }
+        sys.stdout.write(text.format(**given))
+
+
 @executor.command("status")
 def status(output: Output = OUTPUT) -> None:
     """Tell who runs, for which cluster, and what waits."""

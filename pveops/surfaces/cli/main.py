@@ -10,6 +10,7 @@ import typer.main
 
 from pveops.base.errors import PveopsError
 from pveops.base.version import VERSION
+from pveops.surfaces.cli.accounts import group, login, rule, user
 from pveops.surfaces.cli.audit import audit
 from pveops.surfaces.cli.context import fail, show_warning
 from pveops.surfaces.cli.do import do, tools
@@ -18,6 +19,7 @@ from pveops.surfaces.cli.init import init
 from pveops.surfaces.cli.kill import kill
 from pveops.surfaces.cli.logs import logs
 from pveops.surfaces.cli.metrics import metrics
+from pveops.surfaces.cli.policy import policy
 from pveops.surfaces.cli.proposals import proposals
 from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
 from pveops.surfaces.cli.runbook import runbook
@@ -35,10 +37,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
+for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
-                    (twin, "twin"), (secrets, "secrets")):  # fmt: skip
-    app.add_typer(group, name=name)
+                    (twin, "twin"), (secrets, "secrets"), (login, "login"), (user, "user"), (group, "group"), (rule, "rule"), (policy, "policy")):  # fmt: skip
+    app.add_typer(commands, name=name)
 app.command("up")(up)
 app.command("init")(init)
 app.command("do", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(do)

@@ -71,9 +71,11 @@ def approve(
         print_view(view, output)
         if view.proposal.status.open and client.can_sign:
             _ask(view, yes=yes)
-        client.approve(view, channel="cli")
+        after = client.approve(view, channel="cli").proposal
         say(f"Approved by {client.principal}.")
-        if watch:
+        if after.status.open:
+            say(f"Nothing runs yet: {after.missing} more must approve {proposal}.")
+        elif watch:
             raise typer.Exit(follow(client, proposal))
 
 

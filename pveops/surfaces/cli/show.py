@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pveops.model.plan import Plan, Step
-    from pveops.model.proposal import Preview
+    from pveops.model.proposal import Preview, Proposal
     from pveops.model.rehearsal import Rehearsal
     from pveops.model.run import ProposalView, Run, StepState
 
@@ -66,6 +66,7 @@ def print_view(view: ProposalView, output: Output) -> None:
         print_rehearsal(proposal.rehearsal, view.server_time)
     if proposal.reason:
         console.print(Text(f"  {proposal.reason}"))
+    _print_votes(proposal)
     if view.audit:
         console.print(Text(f"  plan {proposal.digest[:8]}, {audit_span(view.audit)}, {proposal.correlation}", style="dim"))
 
@@ -102,6 +103,15 @@ def steps_of(view: ProposalView) -> list[tuple[Step, StepState]]:
         return []
     inverse = {step.key: step for step in view.proposal.plan.taken_back}
     return [*zip(view.proposal.plan.steps, view.run.steps, strict=True), *((inverse[state.key], state) for state in view.run.undo)]
+
+
+def _print_votes(proposal: Proposal) -> None:
+    """Who has approved, and how many more must."""
+    if not proposal.status.open or proposal.needs < 2:
+        return
+    given = ", ".join(vote.person for vote in proposal.votes) or "nobody yet"
+    text = f"  {proposal.needs - proposal.missing} of {proposal.needs} approvals given, by {given}; {proposal.missing} more must approve"
+    out().print(Text(text))
 
 
 def _print_plan(plan: Plan) -> None:

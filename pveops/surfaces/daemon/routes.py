@@ -22,20 +22,21 @@ from pveops.base.ids import is_id
 from pveops.base.secret import Secret
 from pveops.base.version import VERSION
 from pveops.guard.audit.query import Query
-from pveops.guard.principals import Principal
 from pveops.model.codec import decode, encode
 from pveops.model.messages import ApproveRequest, ExecutorInfo, KillRequest, ProposeRequest, ReasonRequest, ResolveRequest
 from pveops.model.plan import Plan
 from pveops.model.rehearsal import Rehearsal
 from pveops.model.run import RunStatus
 from pveops.observe.context import correlated
+from pveops.surfaces.daemon import accounts
+from pveops.surfaces.daemon.call import Call
 from pveops.surfaces.daemon.peer import Peer
 
 _LOG = logging.getLogger("pveops.executor")
 _LARGEST_BODY_BYTES = 16 << 20
 _LONGEST_WAIT_S = 60.0
 
-Handler = Callable[["Call"], Any]
+Handler = Callable[[Call], Any]
 
 
 class News:
@@ -65,40 +66,6 @@ class News:
             return
         finally:
             self._waiting.discard(event)
-
-
-class Call:
-    """One request, with its caller known and its body read."""
-
-    def __init__(self, parts: Parts, request: Request, who: Principal, peer: Peer, body: Any) -> None:
-        self.parts = parts
-        self.request = request
-        self.who = who
-        self.peer = peer
-        self.body = body
-
-    @property
-    def id(self) -> str:
-        """The proposal in the path."""
-        return str(self.request.path_params["proposal"])
-
-    def channel(self, claimed: str) -> str:
-        """Where a decision was made. ``cli`` is believed only of a process with a terminal."""
-        if claimed == "cli" and not self.peer.has_terminal:
-            return "script"
-        return claimed if claimed in ("card", "dashboard", "cli") else "other"
-
-    def number(self, name: str, default: float, most: float) -> float:
-        """A number of the query string.
-
-        Raises:
-            InputError: it is none.
-        """
-        text = self.request.query_params.get(name, "")
-        try:
-            return min(float(text), most) if text else default
-        except ValueError as err:
-            raise InputError(f"{name} should be a number, not {text[:40]!r}.") from err
 
 
 def _view(call: Call, proposal_id: str) -> dict[str, Any]:
@@ -210,8 +177,7 @@ def kill_state(call: Call) -> dict[str, Any]:
 def kill(call: Call) -> dict[str, Any]:
     """Turn it."""
     request = decode(KillRequest, call.body)
-    call.parts.executor.kill(call.who, on=request.on, why=request.why)
-    return encode(call.parts.kill.state())
+    return encode(call.parts.executor.kill(call.who, on=request.on, why=request.why, cluster=request.cluster))
 
 
 def audit(call: Call) -> list[dict[str, Any]]:
@@ -275,9 +241,38 @@ def make_app(parts: Parts, news: News) -> Starlette:
             route("/v1/kill", "GET", kill_state),
             route("/v1/kill", "POST", kill),
             route("/v1/audit", "GET", audit),
+            *_without_token(parts),
+            route("/v1/users", "GET", accounts.users),
+            route("/v1/users", "POST", accounts.add_user),
+            route("/v1/users/remove", "POST", accounts.remove_user),
+            route("/v1/groups", "POST", accounts.group),
+            route("/v1/rules", "GET", accounts.rules),
+            route("/v1/rules", "POST", accounts.add_rule),
+            route("/v1/rules/revoke", "POST", accounts.revoke_rule),
+            route("/v1/glass", "GET", accounts.glass_state),
+            route("/v1/glass", "POST", accounts.glass),
+            route(f"{one}/explain", "GET", accounts.explain),
         ],
         exception_handlers={HTTPException: _no_route, Exception: _fault},
     )
+
+
+def _without_token(parts: Parts) -> list[Route]:
+    """What somebody may ask who has no token yet."""
+
+    async def name(_request: Request) -> JSONResponse:
+        return JSONResponse({"executor": parts.executor.identity})
+
+    async def login(request: Request) -> JSONResponse:
+        with correlated("") as correlation:
+            try:
+                peer_may(parts, request.state.peer)
+                return JSONResponse(await run_in_threadpool(accounts.login, parts, await _body(request)))
+            except PveopsError as err:
+                err.correlation = err.correlation or correlation
+                return JSONResponse({"error": err.to_dict()}, status_code=err.http_status)
+
+    return [Route("/v1/executor", name), Route("/v1/login", login, methods=["POST"])]
 
 
 def _no_route(request: Request, error: Exception) -> JSONResponse:
@@ -303,27 +298,44 @@ async def _enter(parts: Parts, request: Request) -> Call:
         InputError: the body is too large or no JSON.
     """
     peer: Peer = request.state.peer
-    body: Any = None
-    if request.method == "POST":
-        raw = await request.body()
-        if len(raw) > _LARGEST_BODY_BYTES:
-            raise InputError("The request is larger than 16 MiB.")
-        try:
-            body = await request.json()
-        except ValueError as err:
-            raise InputError("The request holds no JSON.") from err
+    body = await _body(request) if request.method == "POST" else None
     return await run_in_threadpool(_known, parts, request, peer, body)
+
+
+async def _body(request: Request) -> Any:
+    if len(await request.body()) > _LARGEST_BODY_BYTES:
+        raise InputError("The request is larger than 16 MiB.")
+    try:
+        return await request.json()
+    except ValueError as err:
+        raise InputError("The request holds no JSON.") from err
+
+
+def peer_may(parts: Parts, peer: Peer) -> None:
+    """Return if this user of the machine may talk to the executor at all, by the kernel's word.
+
+    Raises:
+        Denied: not let in.
+    """
+    if peer.uid not in (os.getuid(), 0) and peer.uid not in parts.callers:
+        raise Denied(
+            f"User {peer.uid} may not talk to this executor.",
+            hint="An operator adds it to `callers` in config.toml.",
+            details={"rule": "peer-user"},
+        )
 
 
 def _known(parts: Parts, request: Request, peer: Peer, body: Any) -> Call:
     what = f"{request.method} {request.url.path}"
     try:
-        if peer.uid not in (os.getuid(), 0):
-            raise Denied(f"User {peer.uid} may not talk to this executor.", details={"rule": "peer-user"})
+        peer_may(parts, peer)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Denied("No principal token was sent.", hint="Set PVEOPS_PRINCIPAL, or run `pveops init`.", details={"rule": "no-token"})
-        return Call(parts, request, parts.principals.by_token(Secret(token)), peer, body)
+        who = parts.sessions.by_token(Secret(token))
+        if who.uids and peer.uid not in who.uids:
+            raise Denied(f"{who.name} does not speak through user {peer.uid}.", details={"rule": "peer-user"})
+        return Call(parts, request, who, peer, body)
     except GuardError as err:
         parts.executor.note_refusal(f"uid {peer.uid} pid {peer.pid}", what, err)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import socket
 import sys
@@ -34,7 +35,7 @@ def serve(home: Home, profile: str | None, env: Mapping[str, str]) -> int:
     parts = build(home, profile, env, on_news=news.ring)
     try:
         set_up(home.log("executor"))
-        listening = _listen(home)
+        listening = _listen(home, parts.socket_group)
         try:
             found = parts.start()
             say(parts, found)
@@ -84,19 +85,20 @@ def say(parts: Parts, found: list[str]) -> None:
     _LOG.info("started", extra={"executor": parts.executor.identity, "cluster": name, "runs_found": len(found)})
 
 
-def _listen(home: Home) -> socket.socket:
-    """The socket, for our own user only. A file that a dead executor left is replaced: we hold the lock."""
+def _listen(home: Home, group: str) -> socket.socket:
+    """The socket, for our own user only, or for one group too. A file that a dead executor left is replaced: we hold the lock."""
     home.socket.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(short_socket_path(home.socket))
         home.socket.chmod(0o600)
+        if group:
+            shutil.chown(home.socket, group=group)
+            home.socket.chmod(0o660)
         listening.listen(256)
-    except OSError as err:
+    except (OSError, LookupError) as err:
         listening.close()
-        raise ConfigError(
-            f"Cannot listen on {home.socket}: {err.strerror}.", hint="Check the folder, or set PVEOPS_HOME elsewhere."
-        ) from err
+        raise ConfigError(f"Cannot listen on {home.socket}: {err}.", hint="Check the folder, or set PVEOPS_HOME elsewhere.") from err
     return listening
 
 

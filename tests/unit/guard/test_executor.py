@@ -62,7 +62,7 @@ def test_the_intent_is_in_the_ledger_before_the_call_leaves(guarded):
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
-        ("an unknown call", build.plan(build.step(call=WireCall(method="DELETE", path="/nodes/pve1/qemu/101")))),
+        ("an unknown call", build.plan(build.step(call=WireCall(method="DELETE", path="/nodes/pve1/qemu/101/config")))),
         ("a path with dots", build.plan(build.step(call=WireCall(method="POST", path="/nodes/pve1/qemu/101/../102/status/start")))),
         ("another guest than it says", build.plan(build.step(call=WireCall(method="POST", path="/nodes/pve1/qemu/102/status/start")))),
     ],

@@ -16,16 +16,16 @@ def test_a_switch_that_was_never_set_is_on(tmp_path):
     switch = KillSwitch(tmp_path / "kill.json", StepClock())
     assert "missing" in switch.state().why
     with pytest.raises(Halted, match="missing"):
-        switch.check()
+        switch.check("lab")
 
 
 def test_turning_it_survives_and_tells_who_and_why(tmp_path):
     path = tmp_path / "kill.json"
     KillSwitch(path, StepClock()).turn(on=False, why="set up", by="anna")
-    KillSwitch(path, StepClock()).check()
+    KillSwitch(path, StepClock()).check("lab")
     KillSwitch(path, StepClock()).turn(on=True, why="storm", by="anna")
     with pytest.raises(Halted, match="by anna: storm"):
-        KillSwitch(path, StepClock()).check()
+        KillSwitch(path, StepClock()).check("lab")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ check: setup           ## format, lint, types, import contracts
 bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/reads.py
 	$(BIN)/python benchmarks/execution.py
+	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/logs.py

@@ -242,7 +242,9 @@ class ExecutorClient:
 
     def _call(self, method: str, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
         with correlated() as correlation:
-            headers = {"Authorization": f"Bearer {self._token.reveal()}", "X-Correlation-Id": correlation}
+            headers = {"X-Correlation-Id": correlation}
+            if self._token.reveal():  # who logs in has none yet
+                headers["Authorization"] = f"Bearer {self._token.reveal()}"
             try:
                 self._probe()
                 response = self._client().request(method, path, json=body, headers=headers, timeout=timeout_s)

@@ -80,7 +80,7 @@ def waiting(stack, vmid=101, client=None):
 
 def calling(stack, call, subject):
     """A plan with one call of our choice."""
-    plan = stack.ops().draft("guest.snapshot", guest="101", name="x").plan
+    plan = stack.ops().draft("guest.snapshot", guest="101", name="calling").plan
     return replace(plan, steps=(replace(plan.steps[0], call=call, subject=subject, assumes=(), expects=(), needs=()),))
 
 

@@ -71,15 +71,20 @@ def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime, li
     elif asked:
         _guest(sheet, reader, by_id.get(asked[0]), f"guest/{asked[0]}", partial=guests.partial)
     for subject in wanted:
-        kind, _, name = subject.partition("/")
-        if kind == "cluster":
-            _members(sheet, reader)
-        elif kind == "node" and f"{subject}.status" in sheet.values:
-            if not guests.partial:
-                sheet.values[f"{subject}.guests"] = tuple(str(guest.vmid) for guest in guests.rows if guest.node == name)
-        elif kind != "guest" and f"{subject}.status" not in sheet.values:
-            sheet.missing.add(subject)
+        if not subject.startswith("guest/"):
+            _other(sheet, reader, subject, guests)
     return sheet.facts(read_at)
+
+
+def _other(sheet: _Sheet, reader: Reader, subject: str, guests: Answer[Guest]) -> None:
+    """The cluster, a node with the guests on it, or a storage."""
+    kind, _, name = subject.partition("/")
+    if kind == "cluster":
+        _members(sheet, reader)
+    elif f"{subject}.status" not in sheet.values:
+        sheet.missing.add(subject)
+    elif kind == "node" and not guests.partial:
+        sheet.values[f"{subject}.guests"] = tuple(str(guest.vmid) for guest in guests.rows if guest.node == name)
 
 
 def _members(sheet: _Sheet, reader: Reader) -> None:

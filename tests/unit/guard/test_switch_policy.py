@@ -4,7 +4,7 @@ import pytest
 
 from pveops.base.errors import ConfigError, Denied, Halted
 from pveops.guard.killswitch import KillSwitch
-from pveops.guard.policy import Circumstances, Policy, Target, shipped
+from pveops.guard.policy import MOST_APPROVALS, Circumstances, Policy, Restriction, Target, shipped
 from pveops.guard.principals import Principal, Principals, new_token, save_principals, token_hash
 from pveops.guard.targets import targets_of
 from pveops.model.facts import Facts
@@ -212,3 +212,94 @@ def test_a_guest_that_cannot_be_read_is_treated_as_our_own():
     seen = {target.subject: target for target in targets_of(plan.subjects, facts, own_guests=(104,))}
     assert [seen[f"guest/{vmid}"].own for vmid in (101, 102, 103, 104)] == [False, True, True, True]
     assert seen["guest/101"].tags == ("prod",)
+
+
+def switch_of(path):
+    return KillSwitch(path, StepClock())
+
+
+def test_one_cluster_can_be_stopped_on_its_own(tmp_path):
+    path = tmp_path / "kill.json"
+    switch_of(path).turn(on=False, why="set up", by="anna")
+    switch_of(path).turn(on=True, why="storm", by="anna", cluster="lab")
+    with pytest.raises(Halted, match="for lab by anna: storm"):
+        switch_of(path).check("lab")
+    switch_of(path).check("other")
+    assert [state.cluster for state in switch_of(path).clusters()] == ["lab"]
+    switch_of(path).turn(on=False, why="over", by="anna", cluster="lab")
+    switch_of(path).check("lab")
+    assert switch_of(path).clusters() == ()
+    switch_of(path).turn(on=True, why="all", by="anna")
+    with pytest.raises(Halted, match="by anna: all"):
+        switch_of(path).check("lab")
+
+
+def test_a_damaged_file_stops_all_and_is_not_lifted_for_one(tmp_path):
+    path = tmp_path / "kill.json"
+    for content in (
+        "{",
+        '{"state":"off","since":"2026-11-21T00:00:00Z","clusters":[]}',
+        '{"state":"off","since":"2026-11-21T00:00:00Z","clusters":{"lab":1}}',
+    ):
+        path.write_text(content)
+        assert switch_of(path).state("lab").on
+        assert switch_of(path).clusters() == ()
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="missing or damaged"):
+        switch_of(path).turn(on=False, why="lift", by="anna", cluster="lab")
+    switch_of(path).turn(on=True, why="storm", by="anna", cluster="lab")
+    assert switch_of(path).state("other").on, "nobody can tell what the file said, so all of it stops"
+
+
+def test_plug_ins_only_restrict(tmp_path, policy):
+    asked = []
+
+    def never_at_night(question):
+        asked.append(question)
+        return "Not at night." if question.action == "approve" else None
+
+    def broken(_question):
+        raise RuntimeError
+
+    folder = tmp_path / "policy"
+    strict = Policy(folder, (Restriction("night 1.0", never_at_night),))
+    assert strict.hash not in ("", policy.hash)
+    assert strict.name == "homelab, night 1.0"
+    verdict = strict.plan("approve", principal(), [TARGET], "lab", how())
+    assert (verdict.decision, verdict.rule, verdict.text) == ("deny", "plugin:night 1.0", "Not at night.")
+    assert strict.plan("propose", principal(), [TARGET], "lab", how()).decision == "confirm"
+    assert strict.plan("approve", principal(kind="agent"), [TARGET], "lab", how()).rule == "only-people-decide"
+    assert len(asked) == 2, "what the policy denies is not asked about: a plug-in cannot turn it round"
+    failing = Policy(folder, (Restriction("broken", broken),))
+    assert "failed (RuntimeError)" in failing.plan("propose", principal(), [TARGET], "lab", how()).text
+    assert failing.simple("manage", principal(), "all").rule == "plugin:broken"
+    for safe in ("kill_on", "deny", "stop", "withdraw"):
+        mine = {} if safe == "kill_on" else {"by_requester": True}
+        assert failing.simple(safe, principal(), "lab", **mine).decision == "confirm", "what makes the world safer is nobody's to restrict"
+
+
+def test_more_approvals_than_anybody_may_ask_for(tmp_path):
+    folder = tmp_path / "policy"
+    folder.mkdir(mode=0o700)
+    (folder / "x.cedar").write_text(
+        'permit (principal, action, resource); @id("many") @counts("9") @say("Nine people.") '
+        'forbid (principal, action == Pveops::Action::"execute", resource) when { context.approvals < 9 };'
+    )
+    assert Policy(folder).approvals(principal(), [TARGET], "lab", how()) == (MOST_APPROVALS + 1, "Nine people.")
+
+
+def test_any_other_no_is_told_before_one_that_more_approvals_lift(tmp_path):
+    folder = tmp_path / "policy"
+    folder.mkdir(mode=0o700)
+    (folder / "a.cedar").write_text(
+        'permit (principal, action, resource); @id("a-counts") @counts("2") @say("Two people.") '
+        'forbid (principal, action == Pveops::Action::"execute", resource) when { context.approvals < 2 };'
+        '@id("b-frozen") @say("Frozen.") forbid (principal, action == Pveops::Action::"execute", resource) when { resource.tags.contains("x") };'
+    )
+    frozen = Target(subject="guest/102", kind="qemu", tags=("x",))
+    policy = Policy(folder)
+    assert policy.fault == ""
+    assert policy.plan("execute", principal(), [TARGET, frozen], "lab", how()).rule == "b-frozen"
+    assert policy.plan("execute", principal(), [TARGET], "lab", how()).rule == "a-counts"
+    assert Policy(tmp_path / "nowhere").limits.blast.bulk_targets == 10
+    assert Policy(tmp_path / "nowhere").rules == {}

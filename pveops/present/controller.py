@@ -52,6 +52,7 @@ class _Card:
     """Executor's clock minus ours."""
     busy: bool = False
     rehearsing: bool = False
+    silent: bool = False
     stop: Callable[[], None] | None = None
 
     @property
@@ -208,10 +209,10 @@ class CardController:
         def heard(news: ProposalView | PveopsError) -> None:
             with self._lock:
                 if isinstance(news, PveopsError):
-                    card.message = error_message(news, self._now(card))
+                    card.message, card.silent = error_message(news, self._now(card)), True
                 else:
-                    if card.message is not None and card.message["kind"] == "ExecutorUnavailable":
-                        card.message = None
+                    if card.silent:  # only what we said about the silence itself is over
+                        card.message, card.silent = None, False
                     self._take(card, news)
                 self._push()
             if not isinstance(news, PveopsError) and settled(news) and card.stop is not None:

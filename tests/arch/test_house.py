@@ -1,6 +1,7 @@
 """The house rules, as far as a machine can tell."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -15,17 +16,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 700
 
 
+@functools.cache
 def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def imports(path):
+    found = []
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def test_the_import_contracts_hold():
@@ -126,7 +130,7 @@ BROAD = {"Exception", "BaseException"}
 
 def broad_handlers(path):
     """Handlers that catch everything and keep it: what ends in a bare `raise` only puts things in order first."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ExceptHandler):
             names = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else BROAD
             last = node.body[-1]

@@ -226,16 +226,17 @@ def full_disk(running):
 
 def changes_under_its_hands(running):
     ledger = running.home.ledger
-    kept, copy = ledger.with_name("kept"), ledger.read_bytes()
+    kept = ledger.with_name("kept")
     attacks = {
-        "truncated": lambda: os.truncate(ledger, len(copy) - 200),
-        "appended": lambda: ledger.write_bytes(copy + b'{"hash":"forged"}\n'),
+        "truncated": lambda: os.truncate(ledger, ledger.stat().st_size - 200),
+        "appended": lambda: ledger.write_bytes(ledger.read_bytes() + b'{"hash":"forged"}\n'),
         "replaced": lambda: shutil.copy(kept, ledger),
         "removed": lambda: None,
         "read-only medium": lambda: ledger.symlink_to("/proc/version"),
         "full disk": lambda: ledger.symlink_to("/dev/full"),
     }
     for name, attack in attacks.items():
+        copy = ledger.read_bytes()
         if name in ("replaced", "removed", "read-only medium", "full disk"):
             ledger.rename(kept)
         attack()
@@ -244,4 +245,6 @@ def changes_under_its_hands(running):
         if kept.exists():
             kept.replace(ledger)
         ledger.write_bytes(copy)  # into the same file: as if nothing had happened
+        running.executor.stop()  # one that has seen the forgery trusts the file no more
+        running.start_executor()
     change(running, "whole-again")

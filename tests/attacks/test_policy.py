@@ -118,22 +118,24 @@ def test_two_names_of_one_person_are_not_two_people(stack):
     use(stack)
 
 
-def test_single_changes_one_after_another(attack):
+def test_single_changes_one_after_another(stack):
     """Fifty small proposals are one large one; a restart in between changes nothing."""
-    use(attack, "homelab", limits="[blast]\nbulk_targets = 2\nwindow_s = 3600")
-    dora = somebody(attack, "dora")  # nobody else's changes count as hers
-    first, second, third = (waiting(attack, vmid, dora) for vmid in running_guests(attack, 3))
+    use(stack, "homelab", limits="[blast]\nbulk_targets = 2\nwindow_s = 3600")
+    before = len(stack.writes())
+    dora = somebody(stack, "dora")  # nobody else's changes count as hers
+    first, second, third = (waiting(stack, vmid, dora) for vmid in running_guests(stack, 3))
     dora.approve(first, channel="dashboard")
-    assert attack.cli("proposals", "watch", first.proposal.id).returncode == 0
+    assert stack.cli("proposals", "watch", first.proposal.id).returncode == 0
     for view in (second, third):
         with pytest.raises(Denied, match="reaches many guests"):
             dora.approve(view, channel="dashboard")
-        assert attack.client().proposal(view.proposal.id).proposal.tier.value == "red"
-    attack.executor.stop()
-    attack.start_executor()
+        assert stack.client().proposal(view.proposal.id).proposal.tier.value == "red"
+    stack.executor.stop()
+    stack.start_executor()
     with pytest.raises(Denied, match="reaches many guests"):
         dora.approve(second, channel="dashboard")
-    attack.request_log.write_text("")
+    assert len(stack.writes()) == before + 1
+    use(stack)
 
 
 @pytest.mark.parametrize(

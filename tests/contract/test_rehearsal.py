@@ -121,15 +121,15 @@ class Source:
                 self.clock.sleep_s(120.0)
 
     def carry_out(self, plan):
-        """Through the real executor, approved by a person's signature; its run."""
+        """Through the real executor, approved by a person's signature in a terminal: together the plans reach many guests. Its run."""
         executor, clock = self.parts.executor, self.clock
         who = load_credential(self.stack.home, "operator")
         person = self.parts.principals.by_token(who.token)
         asked = ProposeRequest(plan=plan, author="person", origin=Origin(surface="test"), correlation="")
-        proposal = executor.propose(person, asked, "card")
+        proposal = executor.propose(person, asked, "cli")
         assert proposal.status is ProposalStatus.WAITING, proposal.reason
         approval = sign(claim_for(proposal, approver="operator", now=clock.now()), who.private_key)
-        executor.approve(person, proposal.id, ApproveRequest(approval=approval, channel="card"), "card")
+        executor.approve(person, proposal.id, ApproveRequest(approval=approval, channel="cli"), "cli")
         deadline = time.monotonic() + 60
         while (view := executor.view(executor.get(proposal.id), person)).run is None or not view.run.status.ended:
             assert time.monotonic() < deadline

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import settings
 
 # a busy machine is no fault of the code: tests have their time limits elsewhere
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+settings.register_profile("house", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # TESTS=thorough make unit
+settings.load_profile(os.environ.get("TESTS", "house"))
 
 for name in [key for key in os.environ if key.startswith("PVEOPS_")]:
     del os.environ[name]

@@ -22,6 +22,8 @@ from pveops.settings.home import Home
 from pveops.testing.stack import run_cli
 from pveops.testing.tls import self_signed
 
+pytestmark = pytest.mark.slow
+
 WHERE = "Rack2-Hyper-07"
 
 
@@ -107,7 +109,6 @@ def test_a_wrong_token_and_a_wrong_certificate(odd, tmp_path):
     assert connect(env={**plain, "PVEOPS_CA": str(odd[2] / "server.pem")}).nodes().shape[0] == 2
 
 
-@pytest.mark.slow
 def test_changes_go_all_the_way(odd):
     env, state, folder = odd
     home = Home(Path(env["PVEOPS_HOME"])).make()

@@ -3,6 +3,8 @@
 import pytest
 from proxmoxer import AuthenticationError, ProxmoxAPI, ResourceException
 
+pytestmark = pytest.mark.slow
+
 
 def client(sim, token="operator", **options):
     host, port = sim.info["url"].removeprefix("https://").split(":")
@@ -45,7 +47,6 @@ def test_refusals_carry_the_words_of_the_api(sim):
     assert caught.value.errors == {"snapname": "invalid format - invalid configuration ID '1bad'\n"}
 
 
-@pytest.mark.slow
 def test_login_with_a_password(sim):
     api = client(sim, None, user="admin@pve", password=sim.info["logins"]["admin@pve"]["password"])
     assert api.version.get()["release"] == "9.2"

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -46,7 +48,6 @@ def test_message_is_reason_phrase_and_body(sim):
     assert set(answer.json()["errors"]) == {"type", "x"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
@@ -70,7 +71,6 @@ def test_other_verbs_are_not_available_even_without_credentials(sim):
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.slow
 def test_tickets_and_csrf(sim):
     login = {"username": "operator@pve", "password": sim.info["logins"]["operator@pve"]["password"]}
     ticket = sim.data("POST", "/access/ticket", None, **login)
@@ -146,7 +146,6 @@ def test_ends_cleanly_and_leaves_nothing(fresh_sim, tmp_path):
     assert "SIMULATED" in (tmp_path / "stderr").read_text()
 
 
-@pytest.mark.slow
 def test_requests_are_logged_when_they_arrive_and_take_effect_before_the_wait(fresh_sim):
     """What fault tests rest on: the effect of a write is there although its client went away before the answer."""
     running = fresh_sim("--guests", "5", "--latency-ms", "1500")
@@ -197,7 +196,6 @@ def refused_start(*arguments):
     )
 
 
-@pytest.mark.slow
 def test_starts_that_are_refused_say_one_sentence(sim, tmp_path):
     info = str(tmp_path / "info.json")
     port = sim.info["url"].rsplit(":", 1)[1]
@@ -221,7 +219,6 @@ def test_starts_that_are_refused_say_one_sentence(sim, tmp_path):
         assert not Path(info).exists()
 
 
-@pytest.mark.slow
 def test_a_state_folder_keeps_authority_and_secrets_and_has_one_owner(fresh_sim, tmp_path):
     state = tmp_path / "state"
     first = fresh_sim("--guests", "5", "--state-dir", str(state))
@@ -235,7 +232,6 @@ def test_a_state_folder_keeps_authority_and_secrets_and_has_one_owner(fresh_sim,
     assert again.info["logins"] == first.info["logins"]
 
 
-@pytest.mark.slow
 def test_the_same_seed_and_time_give_the_same_answers(tmp_path, start_sim):
     found = []
     for name in ("one", "two"):

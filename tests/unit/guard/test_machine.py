@@ -271,4 +271,4 @@ class Life(RuleBasedStateMachine):
             assert self.run.current.phase is StepPhase.UNKNOWN
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.slow(Life.TestCase)

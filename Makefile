@@ -9,11 +9,11 @@ demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the
 
 test:                  ## all tests; real processes, kernels and a browser among them
 	@.ci/setup browser servers
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 unit: setup            ## the quick part
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 check: setup           ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

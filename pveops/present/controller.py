@@ -269,7 +269,7 @@ class CardController:
             _LOG.info("a press was refused", extra={"press": message["type"], "error": err.kind})
             with self._lock:
                 err.correlation = err.correlation or (view.proposal.correlation if view else "")
-                card.message = error_message(err, self._now(card))
+                card.message, card.silent = error_message(err, self._now(card)), err.kind == "ExecutorUnavailable"
             self._refresh(card)
         finally:
             card.busy = False

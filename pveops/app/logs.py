@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pveops.base.errors import ConfigError, Forbidden, InputError, PveopsError
-from pveops.base.moments import Moment, parse_moment
-from pveops.base.units import parse_duration_s
+from pveops.app.asked import extra, fitting_step_ms, moment_of, seconds_of, span_ms
+from pveops.base.errors import Forbidden, InputError, PveopsError
+from pveops.base.moments import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,7 @@ class Logs:
 
         if not 1 <= limit <= 10_000:
             raise InputError(f"{limit} lines cannot be shown.", hint="Ask for 1 to 10000, or count with .histogram().")
-        return lines_frame(store.search(parse(query), *self._span(since, until), limit))
+        return lines_frame(store.search(parse(query), *span_ms(since, until, self._clock), limit))
 
     def histogram(
         self, query: str = "", since: Moment = "24h", until: Moment = "now", *, step: str | float | None = None, by: str = ""
@@ -67,15 +66,15 @@ class Logs:
 
         if by and by not in _BY:
             raise InputError(f"Lines are not counted by {by}.", hint=f"Known: {', '.join(_BY)}.")
-        start_ms, end_ms = self._span(since, until)
-        step_ms = round(_seconds(step) * 1000) if step is not None else _step_ms(end_ms - start_ms)
+        start_ms, end_ms = span_ms(since, until, self._clock)
+        step_ms = round(seconds_of(step) * 1000) if step is not None else fitting_step_ms(end_ms - start_ms, _STEPS_S, _BARS)
         if step_ms <= 0 or (end_ms - start_ms) / step_ms > 100_000:
             raise InputError("That step is too narrow for the span.", hint="Leave it out, or take a wider one.")
         return counts_frame(store.count(parse(query), start_ms - start_ms % step_ms, end_ms, step_ms, by))
 
     def around(self, event: Moment, query: str = "", *, minutes: float = 5, limit: int = 500) -> pd.DataFrame:
         """Lines shortly before and after a time. Raises as ``search``."""
-        moment = self._moment(event)
+        moment = moment_of(event, self._clock)
         return self.search(query, moment - timedelta(minutes=minutes), moment + timedelta(minutes=minutes), limit=limit)
 
     def collect(self, since: Moment = "1h") -> pd.DataFrame:
@@ -92,7 +91,7 @@ class Logs:
         from pveops.clients.logs.journal import cluster_lines, node_lines  # noqa: PLC0415
 
         wire = self._reader.wire
-        first, last = int(self._moment(since).timestamp()), int(self._clock.now().timestamp()) + 60
+        first, last = int(moment_of(since, self._clock).timestamp()), int(self._clock.now().timestamp()) + 60
         nodes = self._reader.nodes().rows
         jobs: list[tuple[str, Any]] = [("cluster log", lambda: cluster_lines(wire))]
         jobs += [(f"journal of {node.name}", lambda name=node.name: node_lines(wire, name, first, last)) for node in nodes]
@@ -132,7 +131,7 @@ class Logs:
     def _store(self) -> EmbeddedLogs | ElasticLogs:
         if self._opened is None:
             url = self._target.elasticsearch_url
-            with _extra():
+            with extra("logs"):
                 if url:
                     from pveops.clients.logs.elastic import ElasticLogs  # noqa: PLC0415 - a large library
 
@@ -144,18 +143,6 @@ class Logs:
                     self._opened = EmbeddedLogs(self._target.home.make().root / "loglines.db")
         return self._opened
 
-    def _moment(self, given: Moment) -> datetime:
-        try:
-            return parse_moment(given, self._clock.now())
-        except ValueError as err:
-            raise InputError(f"{err}.") from err
-
-    def _span(self, since: Moment, until: Moment) -> tuple[int, int]:
-        first, last = (round(self._moment(given).timestamp() * 1000) for given in (since, until))
-        if first >= last:
-            raise InputError(f"The span from {since} to {until} is empty.")
-        return first, last
-
 
 def _attempt(read: Any) -> Any:
     try:
@@ -166,23 +153,3 @@ def _attempt(read: Any) -> Any:
 
 def _needs(err: PveopsError) -> str:
     return "Sys.Syslog" if isinstance(err, Forbidden) else ""
-
-
-@contextmanager
-def _extra() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as err:
-        raise ConfigError(f"{err.name} is not installed.", hint="Run `pip install 'pveops[logs]'`.") from err
-
-
-def _seconds(duration: str | float) -> float:
-    try:
-        return parse_duration_s(duration)
-    except ValueError as err:
-        raise InputError(f"{err}.") from err
-
-
-def _step_ms(span_ms: int) -> int:
-    wanted_s = span_ms / 1000 / _BARS
-    return 1000 * next((step_s for step_s in _STEPS_S if step_s >= wanted_s), _STEPS_S[-1])

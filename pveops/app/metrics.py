@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from pveops.app.asked import extra, fitting_step_ms, moment_of, seconds_of, span_ms
 from pveops.base.errors import ConfigError, InputError, PveopsError
-from pveops.base.moments import Moment, parse_moment
-from pveops.base.units import parse_duration_s
+from pveops.base.moments import Moment
 from pveops.model.queries import QUERIES, filled
 from pveops.model.refs import GuestRef, NodeRef
 
@@ -63,22 +60,22 @@ class Metrics:
         """
         from pveops.frames.metrics import matrix_frame  # noqa: PLC0415 - pandas is loaded when the first table is made
 
-        start_ms, end_ms = self._span(start, end)
-        step_ms = round(_seconds(step) * 1000) if step is not None else _step_ms(end_ms - start_ms)
+        start_ms, end_ms = span_ms(start, end, self._clock)
+        step_ms = round(seconds_of(step) * 1000) if step is not None else fitting_step_ms(end_ms - start_ms, _STEPS_S, _POINTS)
         return matrix_frame(self._prometheus().range(expression, start_ms, end_ms, step_ms))
 
     def now(self, expression: str, at: Moment = "now") -> pd.DataFrame:
         """A PromQL expression at one time: one row per series, a column per label, and ``value``. Raises as ``query``."""
         from pveops.frames.metrics import vector_frame  # noqa: PLC0415
 
-        at_ms = None if at == "now" else round(self._moment(at).timestamp() * 1000)
+        at_ms = None if at == "now" else round(moment_of(at, self._clock).timestamp() * 1000)
         return vector_frame(self._prometheus().instant(expression, at_ms))
 
     def raw(self, selector: str, start: Moment = "1h", end: Moment = "now") -> pd.DataFrame:
         """Samples as they were scraped, by a plain selector: ``time``, a column per label, ``value``. The quickest way to many. Raises as ``query``."""
         from pveops.frames.metrics import raw_frame  # noqa: PLC0415
 
-        return raw_frame(self._prometheus().raw(selector, *self._span(start, end)))
+        return raw_frame(self._prometheus().raw(selector, *span_ms(start, end, self._clock)))
 
     def named(self, name: str, start: Moment = "1h", end: Moment = "now", step: str | float | None = None, **subject: str) -> pd.DataFrame:
         """A query of the library (``ops.metrics.queries()``), for a ``guest="qemu/101"`` or ``node="pve1"`` where it needs one. Raises as ``query``."""
@@ -147,7 +144,7 @@ class Metrics:
     def _prometheus(self) -> Prometheus:
         url = self._url()
         if self._server is None:
-            with _extra():
+            with extra("metrics"):
                 from pveops.clients.metrics.http import MetricsHttp  # noqa: PLC0415
                 from pveops.clients.metrics.prometheus import Prometheus  # noqa: PLC0415
             self._server = Prometheus(MetricsHttp(url, token=self._target.prometheus_token(), ca=self._target.prometheus_ca))
@@ -155,7 +152,7 @@ class Metrics:
 
     def _catalogue(self) -> Catalogue:
         url = self._url()
-        with _extra():
+        with extra("metrics"):
             from pveops.clients.metrics.catalogue import Catalogue  # noqa: PLC0415 - its library takes a second to load
         return Catalogue(url, token=self._target.prometheus_token(), ca=self._target.prometheus_ca)
 
@@ -168,18 +165,6 @@ class Metrics:
                 'ops.metrics.guest(101).cpu("7d") works without one.',
             )
         return url
-
-    def _moment(self, given: Moment) -> datetime:
-        try:
-            return parse_moment(given, self._clock.now())
-        except ValueError as err:
-            raise InputError(f"{err}.") from err
-
-    def _span(self, start: Moment, end: Moment) -> tuple[int, int]:
-        first, last = (round(self._moment(given).timestamp() * 1000) for given in (start, end))
-        if first >= last:
-            raise InputError(f"The span from {start} to {end} is empty.")
-        return first, last
 
 
 class SubjectMetrics:
@@ -216,7 +201,7 @@ class SubjectMetrics:
         columns = _COLUMNS if isinstance(self._ref, GuestRef) else _NODE_COLUMNS
         if what not in columns:
             raise InputError(f"There is no measurement called {what} of {self._label}.", hint=f"Known: {', '.join(columns)}.")
-        seconds = _seconds(window)
+        seconds = seconds_of(window)
         why = "no Prometheus is set"
         if self._metrics.backend != "PVE RRD":
             try:
@@ -243,26 +228,6 @@ class SubjectMetrics:
         return f"measurements of {self._label} from {self._metrics.backend}: .cpu('7d') .mem('24h') .net('1h') .disk('1h')"
 
 
-@contextmanager
-def _extra() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as err:
-        raise ConfigError(f"{err.name} is not installed.", hint="Run `pip install 'pveops[metrics]'`.") from err
-
-
 def seconds_ago(seconds: float) -> str:
     """A duration as ``parse_moment`` reads it."""
     return f"{seconds:g}s"
-
-
-def _seconds(duration: str | float) -> float:
-    try:
-        return parse_duration_s(duration)
-    except ValueError as err:
-        raise InputError(f"{err}.") from err
-
-
-def _step_ms(span_ms: int) -> int:
-    wanted_s = span_ms / 1000 / _POINTS
-    return 1000 * next((step_s for step_s in _STEPS_S if step_s >= wanted_s), _STEPS_S[-1])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
+from pveops.app.asked import seconds_of
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
 from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
-from pveops.base.units import parse_duration_s
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.model.proposal import Origin
 from pveops.model.resources import Answer, Guest
@@ -245,11 +245,7 @@ class GuestHandle:
         Raises:
             InputError: no such window.
         """
-        try:
-            seconds = parse_duration_s(window)
-        except ValueError as err:
-            raise InputError(f"{err}.") from err
-        return self._ops.metrics.rrd(self._fresh().ref, seconds)
+        return self._ops.metrics.rrd(self._fresh().ref, seconds_of(window))
 
     def start(self) -> Draft:
         """Draft: start it."""

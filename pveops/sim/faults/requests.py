@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 
 from pveops.sim.faults import pick
@@ -30,8 +31,9 @@ class _OnTheWay(Fault):
     def component(self) -> str:
         return f"node/{self.values['node']}"
 
+    @abstractmethod
     def _effect(self) -> Effect:
-        raise NotImplementedError
+        """What happens to a request that it concerns."""
 
     def _concerns(self) -> Callable[[str, str], bool]:
         """The node that clients talk to is part of every request, another one of those that name it."""

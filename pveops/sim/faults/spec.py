@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -115,7 +116,7 @@ class Parameter:
         raise InputError(f"{self.name} of {kind} is {given!r}, which is no {self.what}.", hint=f"Possible now: {shown or 'nothing'}.")
 
 
-class Fault:
+class Fault(ABC):
     """A fault that is under way. Kinds are subclasses, and their docstring says what happens; a new object is made for each fault.
 
     Args:
@@ -147,23 +148,23 @@ class Fault:
         return (cls.__doc__ or "").strip()
 
     @property
+    @abstractmethod
     def component(self) -> str:
         """Where it sits: ``node/pve1``, ``qemu/101``, ``storage/local`` and so on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self) -> None:
         """Bring it about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def healed(self) -> bool:
         """Whether somebody has done the right thing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def undo(self) -> None:
         """Put things right by hand; called when it is cleared."""
-        raise NotImplementedError
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027 - most have nothing to forget
         """Forget what kept it going; called once it is over, however that came."""
 
     @classmethod

@@ -3,6 +3,8 @@
 HEADLESS ?=
 DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
+# without it every process of ours, and there are hundreds in the tests, compiles all its modules anew
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the tour and leaves
 	@exec env PVEOPS_HOME="$(DEMO_HOME)" $(BIN)/pveops up --sim $(if $(HEADLESS),--headless --tour)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ import time
 from pathlib import Path
 
 import httpx
+
+from pveops.testing.ports import free_port
 
 SERIES, POINTS, STEP_S = 1000, 1440, 60
 
@@ -69,7 +70,7 @@ def main():
     if not shutil.which("promtool"):
         print("Prometheus is not installed, so measurements are not measured (Debian: apt install prometheus).")
         return
-    with tempfile.TemporaryDirectory(prefix="pvb") as name, socket.socket() as probe:
+    with tempfile.TemporaryDirectory(prefix="pvb") as name:
         folder = Path(name)
         end = int(time.time()) // STEP_S * STEP_S - 3600
         start = end - (POINTS - 1) * STEP_S
@@ -80,9 +81,7 @@ def main():
             capture_output=True,
         )
         (folder / "p.yml").write_text("global: {}\n", encoding="utf-8")
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+        port = free_port()
         command = [
             "prometheus",
             f"--config.file={folder}/p.yml",

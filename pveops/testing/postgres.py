@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Self
+
+from pveops.testing.ports import free_port
 
 
 def find_postgres() -> Path | None:
@@ -45,9 +46,7 @@ class Postgres:
         self._user = _unprivileged()
         self._root = Path(tempfile.mkdtemp(prefix="pvpg", dir="/tmp"))
         self._databases = 0
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -15,6 +15,7 @@ import pytest
 
 from pveops.present.export import export_html
 from pveops.present.lab import LAB_SETTINGS
+from pveops.testing.ports import free_port
 from pveops.testing.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
@@ -56,14 +57,6 @@ def lab(stack, tmp_path_factory):
     finally:
         process.terminate()
         process.wait(30)
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(url):

@@ -15,6 +15,7 @@ import pytest
 
 from pveops.surfaces.dash import TOKEN_VARIABLE, serve_command
 from pveops.surfaces.dash.gate import cookie_name
+from pveops.testing.ports import free_port
 from pveops.testing.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
@@ -24,14 +25,6 @@ kit = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("card_page.p
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "test-artifacts" / "dashboard"
 TOKEN = "page-token-of-the-tests"
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

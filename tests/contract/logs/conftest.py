@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from pveops.clients.logs.elastic import ElasticLogs
 from pveops.clients.logs.embedded import EmbeddedLogs
+from pveops.testing.ports import free_port
 
 VERSION = "8.19.21"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
@@ -55,9 +55,7 @@ def elasticsearch():
 def running(folder):
     folder.chmod(0o755)
     home = unpacked(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "config"
     shutil.copytree(home / "config", config)
     (config / "jvm.options.d").mkdir(exist_ok=True)
@@ -67,7 +65,7 @@ def running(folder):
         "discovery.type": "single-node",
         "network.host": "127.0.0.1",
         "http.port": port,
-        "transport.port": port + 1 if port < 65000 else port - 1,
+        "transport.port": free_port(),
         "path.data": folder / "data",
         "path.logs": folder / "logs",
         "xpack.security.enabled": "false",

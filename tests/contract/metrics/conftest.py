@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from pveops.testing.ports import free_port
 
 STEP_S = 60
 POINTS = 24 * 60
@@ -55,12 +56,6 @@ def history(start_s):
     yield "# TYPE restarts counter"
     yield from rows("restarts_total", "", lambda point: point % 700 * 60)
     yield "# EOF"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import requests
+
+from pveops.testing.ports import free_port
 
 HERE = Path(__file__).parent
 WANTED = HERE / "foreign.txt"
@@ -77,9 +78,7 @@ def test_the_exporter_scrapes_with_all_collectors(foreign, lab, tmp_path):
     user, token, secret = credentials(lab, "reader")
     config = tmp_path / "pve.yml"
     config.write_text(f"default:\n  user: {user}\n  token_name: {token}\n  token_value: {secret}\n  verify_ssl: {lab.info['ca']}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(foreign / "pve_exporter"), "--config.file", str(config), "--web.listen-address", f"127.0.0.1:{port}"]
     command += [f"--collector.{name}" for name in COLLECTORS]
     with (tmp_path / "log").open("wb") as log:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from pveops.testing.ports import free_port
+
 
 def needed(program):
     """The path of a program of the Debian package; without it the test is skipped by name."""
@@ -18,12 +19,6 @@ def needed(program):
     if found is None:
         pytest.skip(f"{program} is not installed (Debian: apt install prometheus)")
     return found
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

@@ -22,7 +22,7 @@ FIELDS: Mapping[str, Kind] = {
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """By number, as syslog has them: 0 is the worst."""
 _TOKEN = re.compile(r"\w+")
-_LONGEST = 200
+LONGEST_WORD = 200
 """Of a longer word only the beginning counts: stores refuse endless words."""
 
 
@@ -45,13 +45,20 @@ class LogLine:
     @property
     def uid(self) -> str:
         """What the line is known by in every store."""
-        parts = (str(self.time_ms), self.host, self.unit, self.message, str(self.severity), str(self.vmid), self.source, self.mark)
-        return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        return key(self).hex()
+
+
+def key(line: LogLine) -> bytes:
+    """The ``uid`` of a line as it is kept: 12 bytes."""
+    text = (
+        f"{line.time_ms}\x1f{line.host}\x1f{line.unit}\x1f{line.message}\x1f{line.severity}\x1f{line.vmid}\x1f{line.source}\x1f{line.mark}"
+    )
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
 def tokens(text: str) -> list[str]:
     """The words of a text as every store sees them: runs of letters, digits and ``_``, in lower case. ``10.0.1.5`` is four, ``vdev_state`` one."""
-    return [word[:_LONGEST] for word in _TOKEN.findall(text.lower())]
+    return [word[:LONGEST_WORD] for word in _TOKEN.findall(text.lower())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

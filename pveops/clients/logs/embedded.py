@@ -5,25 +5,44 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pveops.base.errors import ConfigError, InputError, TransportError
 from pveops.clients.logs.language import Both, Either, Has, Is, Pattern, Phrase, Query, Within, Without
-from pveops.model.logs import Counts, Found, LogLine, tokens
+from pveops.model.logs import LONGEST_WORD, Counts, Found, LogLine, key, tokens
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS lines(
-  id INTEGER PRIMARY KEY, uid BLOB NOT NULL UNIQUE, time_ms INTEGER NOT NULL, host TEXT NOT NULL, unit TEXT NOT NULL, severity INTEGER NOT NULL,
-  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS lines_by_time ON lines(time_ms, severity);
-CREATE TABLE IF NOT EXISTS hours(hour INTEGER PRIMARY KEY, low INTEGER NOT NULL, high INTEGER NOT NULL);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(tokens, content='', columnsize=0, tokenize="ascii tokenchars '_'");
-CREATE VIRTUAL TABLE IF NOT EXISTS known USING fts5vocab(words, 'row');
+_LINES = """
+CREATE TABLE IF NOT EXISTS {}(
+  id INTEGER PRIMARY KEY, uid BLOB NOT NULL, time_ms INTEGER NOT NULL, host TEXT NOT NULL, unit TEXT NOT NULL, severity INTEGER NOT NULL,
+  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL)
 """
-_VERSION = 1
+_SCHEMA = (
+    _LINES.format("lines"),
+    # a uid stands for all of its line, so one that is known has the same time and severity: this index says so, counts by time and severity,
+    # and grows at its end, where an index of uids alone would be written all over with each batch
+    "CREATE UNIQUE INDEX IF NOT EXISTS lines_by_time_and_uid ON lines(time_ms, severity, uid)",
+    "CREATE TABLE IF NOT EXISTS hours(hour INTEGER PRIMARY KEY, low INTEGER NOT NULL, high INTEGER NOT NULL)",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(tokens, content='', columnsize=0, tokenize=\"ascii tokenchars '_'\")",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS known USING fts5vocab(words, 'row')",
+)
+_FROM_1 = (
+    _LINES.format("lines_2"),
+    "INSERT INTO lines_2 SELECT id, uid, time_ms, host, unit, severity, vmid, source, mark, message FROM lines",
+    "DROP TABLE lines",
+    "ALTER TABLE lines_2 RENAME TO lines",
+)
+_VERSION = 2
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "cache_size=-32000",  # KiB: the inner pages of the indices of some millions of lines
+    "wal_autocheckpoint=8000",  # pages: a page that is written by many batches goes into the file once
+)
 _COLUMNS = "time_ms, host, unit, severity, vmid, source, mark, message"
 _HOUR_MS = 3_600_000
+_ENDLESS = re.compile(rf"\w{{{LONGEST_WORD + 1}}}")
 _PATTERNS = 2000
 """A pattern may stand for so many words."""
 _BY_WORDS = "id IN (SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?)"
@@ -44,13 +63,10 @@ class EmbeddedLogs:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise ConfigError(f"{path} was written by a newer version of pveops.", hint="Upgrade pveops, or name another file.")
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={_VERSION}")
+            for pragma in _PRAGMAS:
+                self._db.execute(f"PRAGMA {pragma}")
+            if self._version() != _VERSION:
+                self._prepare()
         except sqlite3.Error as err:
             raise ConfigError(f"Cannot open the log store {path}: {err}.", hint="Check its folder, owner and free space.") from err
 
@@ -64,6 +80,30 @@ class EmbeddedLogs:
         with self._lock:
             self._db.close()
 
+    def _version(self) -> int:
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def _prepare(self) -> None:
+        """A new file, or one of an earlier version, becomes one of this version; all or nothing."""
+        with self._whole():
+            version = self._version()  # again: another process may have been faster
+            if version > _VERSION:
+                raise ConfigError(f"{self._path} was written by a newer version of pveops.", hint="Upgrade pveops, or name another file.")
+            for statement in (*(_FROM_1 if version == 1 else ()), *_SCHEMA):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={_VERSION}")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
     def add(self, lines: Sequence[LogLine]) -> int:
         """Keep lines, all or none; returns how many were not known yet. What is kept survives the end of this process.
 
@@ -72,37 +112,22 @@ class EmbeddedLogs:
         """
         with self._lock:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    new = self._insert(lines)
-                except sqlite3.Error:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
+                with self._whole():
+                    return self._insert(lines)
             except sqlite3.Error as err:
                 raise TransportError(f"The log store {self._path} takes no lines: {err}.", hint="Check free space and its owner.") from err
-        return new
 
     def _insert(self, lines: Sequence[LogLine]) -> int:
         before: int = self._db.execute("SELECT ifnull(max(id), 0) FROM lines").fetchone()[0]
         rows = (
-            (
-                number,
-                bytes.fromhex(line.uid),
-                line.time_ms,
-                line.host,
-                line.unit,
-                line.severity,
-                line.vmid,
-                line.source,
-                line.mark,
-                line.message,
-            )
-            for number, line in enumerate(lines, before + 1)
+            (number, uid, line.time_ms, line.host, line.unit, line.severity, line.vmid, line.source, line.mark, line.message)
+            for (number, line), uid in zip(enumerate(lines, before + 1), map(key, lines), strict=True)
         )
-        self._db.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        fresh = [row[0] for row in self._db.execute("SELECT id FROM lines WHERE id > ?", (before,))]
-        words = ((number, " ".join(tokens(lines[number - before - 1].message))) for number in fresh)
+        new = self._db.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows).rowcount
+        fresh: Iterable[int] = range(before + 1, before + 1 + len(lines))
+        if new < len(lines):
+            fresh = [row[0] for row in self._db.execute("SELECT id FROM lines WHERE id > ?", (before,))]
+        words = ((number, _text(lines[number - before - 1].message)) for number in fresh)
         self._db.executemany("INSERT INTO words(rowid, tokens) VALUES (?, ?)", words)
         # lines come nearly in the order of their times, so the ids of an hour lie close: words of an hour are found without those of a year
         self._db.execute(
@@ -110,7 +135,7 @@ class EmbeddedLogs:
             "ON CONFLICT(hour) DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high)",
             (_HOUR_MS, before),
         )
-        return len(fresh)
+        return max(0, new)
 
     def search(self, query: Query, start_ms: int, end_ms: int, limit: int = 500) -> Found:
         """Lines of a span (from ``start_ms``, before ``end_ms``) that are asked for, newest first.
@@ -137,21 +162,19 @@ class EmbeddedLogs:
             order = f"SELECT {column}, (time_ms - ?) / ?, count(*) FROM lines WHERE {where} GROUP BY 1, 2"  # noqa: S608 - our own words; values are bound
             rows = self._db.execute(order, (start_ms, step_ms, *values)).fetchall()
         counts: dict[str, list[int]] = {} if by else {"": [0] * steps}
-        for key, step, number in rows:
-            counts.setdefault(str(key), [0] * steps)[step] = number
+        for value, step, number in rows:
+            counts.setdefault(str(value), [0] * steps)[step] = number
         return Counts(
-            start_ms=start_ms, step_ms=step_ms, counts={key: tuple(counts[key]) for key in sorted(counts)}, by=by, source=self.source
+            start_ms=start_ms, step_ms=step_ms, counts={value: tuple(counts[value]) for value in sorted(counts)}, by=by, source=self.source
         )
 
     def forget(self, before_ms: int) -> int:
         """Remove lines older than a time; returns how many."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._lock, self._whole():
             old = self._db.execute("SELECT id, message FROM lines WHERE time_ms < ?", (before_ms,)).fetchall()
-            words = ((number, " ".join(tokens(message))) for number, message in old)
+            words = ((number, _text(message)) for number, message in old)
             self._db.executemany("INSERT INTO words(words, rowid, tokens) VALUES ('delete', ?, ?)", words)
             self._db.execute("DELETE FROM lines WHERE time_ms < ?", (before_ms,))
-            self._db.execute("COMMIT")
         return len(old)
 
     def _where(self, query: Query, start_ms: int, end_ms: int) -> tuple[str, Values]:
@@ -223,6 +246,11 @@ class EmbeddedLogs:
         if len(rows) > _PATTERNS:
             raise InputError(f"The pattern {glob} stands for more than {_PATTERNS} words.", hint="Give it more letters.")
         return " OR ".join(f'"{term}"' for (term,) in rows)
+
+
+def _text(message: str) -> str:
+    """A text of which SQLite cuts the words of a message. Of plain ASCII it cuts the same ones as we do, and faster."""
+    return message if message.isascii() and (len(message) <= LONGEST_WORD or not _ENDLESS.search(message)) else " ".join(tokens(message))
 
 
 def _column(field: str) -> str:

@@ -8,11 +8,13 @@ import sys
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pveops.base.errors import ConfigError, InputError
-from pveops.clients.logs.embedded import EmbeddedLogs
+from pveops.clients.logs.embedded import EmbeddedLogs, _text
 from pveops.clients.logs.language import parse
-from pveops.model.logs import LogLine
+from pveops.model.logs import LogLine, tokens
 
 WRITER = """
 import sys
@@ -42,6 +44,73 @@ def test_a_line_that_comes_twice_is_one(tmp_path):
     assert everything(store).total == 15
     assert store.search(parse('"line 12"'), 0, 100, 10).total == 1
     store.close()
+
+
+VERSION_1 = """
+CREATE TABLE lines(
+  id INTEGER PRIMARY KEY, uid BLOB NOT NULL UNIQUE, time_ms INTEGER NOT NULL, host TEXT NOT NULL, unit TEXT NOT NULL, severity INTEGER NOT NULL,
+  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL);
+CREATE INDEX lines_by_time ON lines(time_ms, severity);
+CREATE TABLE hours(hour INTEGER PRIMARY KEY, low INTEGER NOT NULL, high INTEGER NOT NULL);
+CREATE VIRTUAL TABLE words USING fts5(tokens, content='', columnsize=0, tokenize="ascii tokenchars '_'");
+CREATE VIRTUAL TABLE known USING fts5vocab(words, 'row');
+INSERT INTO hours VALUES (0, 1, 15);
+PRAGMA user_version=1;
+"""
+
+
+def test_a_file_of_the_first_version_goes_on(tmp_path):
+    old = sqlite3.connect(tmp_path / "l.db")
+    old.executescript(VERSION_1)
+    for number, line in enumerate(lines(15), 1):
+        row = (
+            number,
+            bytes.fromhex(line.uid),
+            line.time_ms,
+            line.host,
+            line.unit,
+            line.severity,
+            line.vmid,
+            line.source,
+            line.mark,
+            line.message,
+        )
+        old.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        old.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (number, line.message))
+    old.commit()
+    old.close()
+    for _ in range(2):
+        store = EmbeddedLogs(tmp_path / "l.db")
+        assert store.add(lines(15)) == 0
+        assert everything(store).total == 15
+        assert everything(store).lines[0] == lines(15)[-1]
+        assert store.search(parse('"line 12"'), 0, 100, 10).total == 1
+        store.close()
+    store = EmbeddedLogs(tmp_path / "l.db")
+    assert store.add(lines(20)) == 5
+    assert store.forget(before_ms=18) == 18
+    assert store.search(parse("line"), 0, 100, 10).total == 2
+    store.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    texts=st.lists(
+        st.text(st.sampled_from("ab_Z9 .-:\x00\t\x1f\x7f'\"%ÄßİǅŁ\u0301\u200b日"), max_size=12) | st.text(max_size=30), max_size=6
+    ),
+    many=st.integers(190, 210),
+)
+def test_words_are_cut_the_same_by_sqlite(texts, many):
+    texts = [*texts, "x" * many, f"y {'z_' * (many // 2)}{'z' * (many % 2)}.k"]
+    cut = sqlite3.connect(":memory:")
+    cut.executescript("CREATE VIRTUAL TABLE w USING fts5(t, content='', columnsize=0, tokenize=\"ascii tokenchars '_'\")")
+    cut.executescript("CREATE VIRTUAL TABLE v USING fts5vocab(w, 'instance')")
+    cut.executemany("INSERT INTO w(rowid, t) VALUES (?, ?)", enumerate(map(_text, texts)))
+    found = [[] for _ in texts]
+    for number, term in cut.execute("SELECT doc, term FROM v ORDER BY doc, offset"):
+        found[number].append(term)
+    cut.close()
+    assert found == [tokens(text) for text in texts]
 
 
 def test_old_lines_go_with_their_words(tmp_path):

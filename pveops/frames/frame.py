@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pveops.base.clock import iso
+from pveops.frames import accessor as _accessor  # noqa: F401 - every table gets `.pve`
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

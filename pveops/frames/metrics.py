@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pveops.frames import accessor as _accessor  # noqa: F401 - every table gets `.pve`
+
 if TYPE_CHECKING:
     from pveops.model.matrix import Labels, Matrix, Raw, Vector
 

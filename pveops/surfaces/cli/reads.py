@@ -41,12 +41,13 @@ def guests_ls(
     node: str = typer.Option("", help="Only guests on this node."),
     status: str = typer.Option("", help="Only guests in this state: running, stopped …"),
     tag: str = typer.Option("", help="Only guests with this tag."),
+    terms: str = typer.Option("", "--filter", help="Terms that all must hold: 'status:stopped tag:prod mem>8G -web-*' (docs/filter.md)."),
     profile: str = PROFILE,
     output: Output = OUTPUT,
 ) -> None:
     """List guests."""
     order = ("vmid", "name", "kind", "node", "status", "cpu_fraction", "mem_fraction", "maxmem_bytes", "uptime_s", "lock", "tags")
-    _show("guest.list", {"node": node, "status": status, "tag": tag}, profile, output, order)
+    _show("guest.list", {"node": node, "status": status, "tag": tag, "filter": terms}, profile, output, order)
 
 
 @storage.command("ls")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from pveops.base.errors import InputError
 from pveops.base.units import fmt_bytes, fmt_pct, parse_duration_s
 from pveops.frames.columns import BACKUPS, GUESTS, NODES, SNAPSHOTS, STORAGE, TASKS
+from pveops.frames.filter import kinds_of, parse_filter
 from pveops.model.resources import Gap
 from pveops.model.tasks import Upid
 from pveops.tools.ports import Ports
@@ -34,6 +36,9 @@ class GuestListArgs(Args):
         Literal["", "running", "stopped", "paused", "suspended", "unknown"], Field(description="Only guests in this state")
     ] = ""
     tag: Annotated[str, Field(description="Only guests with this tag")] = ""
+    filter: Annotated[str, Field(description="Terms that all must hold, as docs/filter.md says: status:stopped tag:prod mem>8G -web-*")] = (
+        ""
+    )
 
 
 class MetricsArgs(Args):
@@ -138,13 +143,26 @@ def guest_list(args: GuestListArgs, ports: Ports) -> ToolResult:
         and (not args.status or guest.status == args.status)
         and (not args.tag or args.tag in guest.tags)
     ]
-    wanted = " ".join(
-        part for part in (args.status, "guests", f"on {args.node}" if args.node else "", f"with tag {args.tag}" if args.tag else "") if part
+    table = GUESTS.rows(rows)
+    if args.filter:
+        sieve = parse_filter(
+            args.filter, kinds_of((column.name, column.dtype) for column in GUESTS.columns), table="guests", now=ports.clock.now()
+        )
+        places, open_ones = sieve.sift(table)
+        table = [table[place] for place in places]
+        answer = replace(answer, gaps=(*answer.gaps, *open_ones))
+    parts = (
+        args.status,
+        "guests",
+        f"on {args.node}" if args.node else "",
+        f"with tag {args.tag}" if args.tag else "",
+        f"that fit {args.filter}" if args.filter else "",
     )
+    wanted = " ".join(part for part in parts if part)
     return result_of(
         answer,
-        GUESTS.rows(rows),
-        text=f"{len(rows)} {wanted}.",
+        table,
+        text=f"{len(table)} {wanted}.",
         none=f"None of {len(answer.rows)} guests match: {wanted}." if answer.rows else "No guests.",
         order=GUESTS.order,
     )

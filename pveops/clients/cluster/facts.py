@@ -65,26 +65,28 @@ def read_facts(reader: Reader, subjects: Iterable[str], *, read_at: datetime, li
     if lists is not None and any(vmid not in by_id for vmid in asked):
         guests = listed(True)[1]
         by_id = {guest.vmid: guest for guest in guests.rows}
+    # a node that says nothing leaves gaps too, but its guests are listed all the same: only what the token may not see can be left out
+    hidden = any(gap.needs for gap in guests.gaps)
     if len(asked) > 1:
         with ThreadPoolExecutor(min(_AT_ONCE, len(asked)), thread_name_prefix="facts") as pool:
-            list(pool.map(lambda vmid: _guest(sheet, reader, by_id.get(vmid), f"guest/{vmid}", partial=guests.partial), asked))
+            list(pool.map(lambda vmid: _guest(sheet, reader, by_id.get(vmid), f"guest/{vmid}", hidden=hidden), asked))
     elif asked:
-        _guest(sheet, reader, by_id.get(asked[0]), f"guest/{asked[0]}", partial=guests.partial)
+        _guest(sheet, reader, by_id.get(asked[0]), f"guest/{asked[0]}", hidden=hidden)
     for subject in wanted:
         if not subject.startswith("guest/"):
-            _other(sheet, reader, subject, guests)
+            _other(sheet, reader, subject, guests.rows, hidden=hidden)
     return sheet.facts(read_at)
 
 
-def _other(sheet: _Sheet, reader: Reader, subject: str, guests: Answer[Guest]) -> None:
+def _other(sheet: _Sheet, reader: Reader, subject: str, guests: Iterable[Guest], *, hidden: bool) -> None:
     """The cluster, a node with the guests on it, or a storage."""
     kind, _, name = subject.partition("/")
     if kind == "cluster":
         _members(sheet, reader)
     elif f"{subject}.status" not in sheet.values:
         sheet.missing.add(subject)
-    elif kind == "node" and not guests.partial:
-        sheet.values[f"{subject}.guests"] = tuple(str(guest.vmid) for guest in guests.rows if guest.node == name)
+    elif kind == "node" and not hidden:
+        sheet.values[f"{subject}.guests"] = tuple(str(guest.vmid) for guest in guests if guest.node == name)
 
 
 def _members(sheet: _Sheet, reader: Reader) -> None:
@@ -94,9 +96,9 @@ def _members(sheet: _Sheet, reader: Reader) -> None:
     sheet.values["cluster.online"] = tuple(node for node, online in status.nodes if online)
 
 
-def _guest(sheet: _Sheet, reader: Reader, guest: Guest | None, subject: str, *, partial: bool) -> None:
+def _guest(sheet: _Sheet, reader: Reader, guest: Guest | None, subject: str, *, hidden: bool) -> None:
     if guest is None:
-        if partial:
+        if hidden:
             sheet.unknown[subject] = "the token may not see all guests"
         else:
             sheet.missing.add(subject)

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from pveops.sim.faults import pick
 from pveops.sim.faults.spec import Fault, Parameter
-from pveops.sim.state.guest import Guest
+from pveops.sim.faults.victims import GuestFault, SpoiledBackups, StorageAway
 from pveops.sim.state.ills import BadBackup
-from pveops.sim.state.journal import ERROR
 
 
-class _OfGuest(Fault):
+class _UntilRestart(GuestFault, SpoiledBackups):
     """Backups of one guest go wrong until it gets a new process."""
-
-    @property
-    def guest(self) -> Guest | None:
-        return self.cluster.guests.get(self.values["vmid"])
-
-    @property
-    def component(self) -> str:
-        found = self.cluster.past_guest(self.values["vmid"])
-        return found.ident if found else f"guest/{self.values['vmid']}"
-
-    def _bring(self, bad: BadBackup) -> None:
-        self._bad = bad
-        self.cluster.ills.backups.append(bad)
-        self.world.schedule.reconsider()
 
     def healed(self) -> bool:
         guest = self.guest
@@ -33,12 +18,8 @@ class _OfGuest(Fault):
     def undo(self) -> None:
         """What blocked it goes away by itself."""
 
-    def settle(self) -> None:
-        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
-        self.world.schedule.reconsider()
 
-
-class BackupFailed(_OfGuest):
+class BackupFailed(_UntilRestart):
     """Every backup of one guest fails; those of other guests go on."""
 
     name = "backup-failed"
@@ -51,10 +32,10 @@ class BackupFailed(_OfGuest):
         vmid, guest = self.values["vmid"], self.cluster.guests[self.values["vmid"]]
         held = f"VM {vmid} qmp command 'backup' failed - there is already a backup job running"
         text = held if guest.kind == "qemu" else f"command 'lxc-freeze -n {vmid}' failed: exit code 1"
-        self._bring(BadBackup(since_s=self.since_s, vmid=vmid, text=text))
+        self._spoil(BadBackup(since_s=self.since_s, vmid=vmid, text=text))
 
 
-class BackupWarnings(_OfGuest):
+class BackupWarnings(_UntilRestart):
     """Backups of one guest are made, but with warnings."""
 
     name = "backup-warnings"
@@ -70,7 +51,7 @@ class BackupWarnings(_OfGuest):
         vmid = self.values["vmid"]
         self.cluster.guests[vmid].agent_answers = False
         text = f"VM {vmid} qmp command 'guest-fsfreeze-freeze' failed - got timeout"
-        self._bring(BadBackup(since_s=self.since_s, vmid=vmid, text=text, warnings=self.values["warnings"]))
+        self._spoil(BadBackup(since_s=self.since_s, vmid=vmid, text=text, warnings=self.values["warnings"]))
 
     def healed(self) -> bool:
         guest = self.guest
@@ -83,7 +64,7 @@ class BackupWarnings(_OfGuest):
             guest.agent_answers = True
 
 
-class BackupServerRefuses(Fault):
+class BackupServerRefuses(StorageAway):
     """The backup server does not let the cluster in any more."""
 
     name = "backup-server-refuses"
@@ -92,37 +73,14 @@ class BackupServerRefuses(Fault):
     repair = "Enter the new password: PUT /storage/{storage} with password."
     parameters = (Parameter(name="storage", doc="Which one.", pick=pick.backup_servers, what="storage on a Proxmox Backup Server"),)
 
-    @property
-    def component(self) -> str:
-        return f"storage/{self.values['storage']}"
-
     def begin(self) -> None:
-        name = self.values["storage"]
-        storage = self.cluster.storages[name]
-        storage.down = True
-        text = f"could not activate storage '{name}': {name}: error fetching datastores - 401 Unauthorized"
-        self._bad = BadBackup(since_s=self.since_s, storage=name, bare=text)
-        self.cluster.ills.backups.append(self._bad)
-        self.cluster.generation += 1
-        self.world.schedule.reconsider()
-        for node in self.cluster.nodes.values():
-            if node.powered and storage.on_node(node.name):
-                self.cluster.emit(node.name, "pvestatd", f"{name}: error fetching datastores - 401 Unauthorized", severity=ERROR)
+        self._go_away(self.cluster.storages[self.values["storage"]], "401 Unauthorized")
 
     def healed(self) -> bool:
-        storage = self.cluster.storages.get(self.values["storage"])
-        return storage is None or storage.secret_s >= self.since_s
+        return self.storage is None or self.storage.secret_s >= self.since_s
 
     def undo(self) -> None:
         """The server takes the old password again."""
-
-    def settle(self) -> None:
-        storage = self.cluster.storages.get(self.values["storage"])
-        if storage is not None:
-            storage.down = False
-        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
-        self.cluster.generation += 1
-        self.world.schedule.reconsider()
 
 
 KINDS: tuple[type[Fault], ...] = (BackupFailed, BackupWarnings, BackupServerRefuses)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pveops.base.errors import InputError
 from pveops.sim.faults import pick
 from pveops.sim.faults.spec import Fault, Parameter
+from pveops.sim.faults.victims import GuestFault
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.ha_rules import NODES, rules_of
 from pveops.sim.state.volumes import find_volume
@@ -23,18 +24,7 @@ _QEMU_LOCKS = ("backup", "clone", "migrate", "rollback", "snapshot", "snapshot-d
 _BUSY = 0.94
 
 
-class _OfGuest(Fault):
-    @property
-    def guest(self) -> Guest | None:
-        return self.cluster.guests.get(self.values["vmid"])
-
-    @property
-    def component(self) -> str:
-        found = self.cluster.past_guest(self.values["vmid"])
-        return found.ident if found else f"guest/{self.values['vmid']}"
-
-
-class StuckLock(_OfGuest):
+class StuckLock(GuestFault):
     """A guest is locked by an operation that is long over."""
 
     name = "stuck-lock"
@@ -61,7 +51,7 @@ class StuckLock(_OfGuest):
             power.set_lock(self.cluster, guest, "")
 
 
-class MemoryLeak(_OfGuest):
+class MemoryLeak(GuestFault):
     """A guest takes more and more memory and gives nothing back."""
 
     name = "memory-leak"
@@ -120,7 +110,7 @@ class _Bent(Fault):
         """What they were busy with is ended."""
 
 
-class NoisyNeighbour(_Bent):
+class NoisyNeighbour(GuestFault, _Bent):
     """A guest takes all the CPU, network and disk it can get; its node feels it."""
 
     name = "noisy-neighbour"
@@ -132,18 +122,13 @@ class NoisyNeighbour(_Bent):
         Parameter(name="cpu_fraction", doc="How much of its CPUs it takes.", unit="fraction", default=_BUSY, low=0.1, high=1.0),
     )
 
-    @property
-    def component(self) -> str:
-        found = self.cluster.past_guest(self.values["vmid"])
-        return found.ident if found else f"guest/{self.values['vmid']}"
-
     def begin(self) -> None:
         guest = self.cluster.guests[self.values["vmid"]]
         self._bends, self._node = [], guest.node
         self._bend(guest, self.values["cpu_fraction"])
 
     def healed(self) -> bool:
-        guest = self.cluster.guests.get(self.values["vmid"])
+        guest = self.guest
         if guest is None or not guest.running or guest.node != self._node:
             return True
         limit = float(guest.config.get("cpulimit", 0) or 0)
@@ -196,7 +181,7 @@ class ThrashPair(_Bent):
         return all(any(rules_of(self.cluster, guest.sid, NODES)) for guest in guests)
 
 
-class TemplateElsewhere(_OfGuest):
+class TemplateElsewhere(GuestFault):
     """A template is on another node than automation believes, with its disk on a local storage."""
 
     name = "template-elsewhere"

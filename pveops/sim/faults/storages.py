@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from pveops.sim.faults import pick
-from pveops.sim.faults.spec import Fault, Parameter, Stage, Values
+from pveops.sim.faults.spec import Fault, Parameter
+from pveops.sim.faults.victims import StorageAway, StorageFault
 from pveops.sim.faults.weather import Effect, Rule
 from pveops.sim.state.ills import BadBackup
-from pveops.sim.state.journal import ERROR, WARNING
+from pveops.sim.state.journal import WARNING
 from pveops.sim.state.storage import Storage, Volume
 from pveops.sim.tasks import node_life
 
@@ -31,7 +32,7 @@ def _forgotten(storage: Storage, size: int, now_s: float) -> Volume:
     return Volume(f"{storage.name}:vm-{_LOST_VMID}-disk-0", "images", size, "raw", int(now_s), _LOST_VMID)
 
 
-class StorageFull(Fault):
+class StorageFull(StorageFault):
     """A storage is full: a forgotten volume takes what was left."""
 
     name = "storage-full"
@@ -49,22 +50,13 @@ class StorageFull(Fault):
         Parameter(name="used_fraction", doc="How full it is then.", unit="fraction", default=1.0, low=0.5, high=1.0),
     )
 
-    def __init__(self, stage: Stage, values: Values) -> None:
-        super().__init__(stage, values)
-        self._bad: BadBackup | None = None
-
-    @property
-    def _storage(self) -> Storage | None:
-        return self.cluster.storages.get(self.values["storage"])
-
     @property
     def component(self) -> str:
-        storage = self._storage
-        alone = storage is not None and not storage.shared
-        return f"storage/{self.values['node']}/{self.values['storage']}" if alone else f"storage/{self.values['storage']}"
+        alone = self.storage is not None and not self.storage.shared
+        return f"storage/{self.values['node']}/{self.values['storage']}" if alone else super().component
 
     def _fraction(self) -> float:
-        storage = self._storage
+        storage = self.storage
         return self.world.space.storage(storage, self.values["node"], self.cluster.now_s).fraction if storage else 0.0
 
     def begin(self) -> None:
@@ -77,26 +69,19 @@ class StorageFull(Fault):
         if self.values["used_fraction"] >= 0.999:
             where = "" if storage.shared else node
             text = "write error - No space left on device" if storage.kind != "pbs" else _PBS_FULL
-            self._bad = BadBackup(since_s=self.since_s, storage=storage.name, node=where, text=text)
-            self.cluster.ills.backups.append(self._bad)
-            self.world.schedule.reconsider()
+            self._spoil(BadBackup(since_s=self.since_s, storage=storage.name, node=where, text=text))
 
     def healed(self) -> bool:
-        storage = self._storage
+        storage = self.storage
         if storage is None or self._volume.volid not in storage.place(self.values["node"]):
             return True
         return self._fraction() < float(self.values["used_fraction"]) - 0.05
 
     def undo(self) -> None:
-        storage = self._storage
+        storage = self.storage
         if storage is not None:
             storage.place(self.values["node"]).pop(self._volume.volid, None)
             self.cluster.generation += 1
-
-    def settle(self) -> None:
-        if self._bad is not None:
-            self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
-            self.world.schedule.reconsider()
 
 
 _PBS_FULL = (
@@ -117,7 +102,7 @@ class ThinPoolNearFull(StorageFull):
     )
 
 
-class StorageOffline(Fault):
+class StorageOffline(StorageAway):
     """A storage on the network does not answer any more."""
 
     name = "storage-offline"
@@ -133,43 +118,22 @@ class StorageOffline(Fault):
         ),
     )
 
-    @property
-    def component(self) -> str:
-        return f"storage/{self.values['storage']}"
-
     def begin(self) -> None:
         name = self.values["storage"]
         storage = self.cluster.storages[name]
         self._key = pick.address_key(self.world, name)
         self._right = storage.options[self._key]
         storage.options[self._key] = _WRONG_ADDRESS
-        storage.down = True
-        text = f"could not activate storage '{name}': {name}: error fetching datastores - 500 Can't connect to {_WRONG_ADDRESS}:8007 (No route to host)"
-        self._bad = BadBackup(since_s=self.since_s, storage=name, bare=text)
-        self.cluster.ills.backups.append(self._bad)
-        self.cluster.generation += 1
-        self.world.schedule.reconsider()
-        for node in self.cluster.nodes.values():
-            if node.powered and storage.on_node(node.name):
-                self.cluster.emit(node.name, "pvestatd", text, severity=ERROR)
+        self._go_away(storage, f"500 Can't connect to {_WRONG_ADDRESS}:8007 (No route to host)")
 
     def healed(self) -> bool:
-        storage = self.cluster.storages.get(self.values["storage"])
-        return storage is None or storage.options.get(self._key) == self._right
+        return self.storage is None or self.storage.options.get(self._key) == self._right
 
     def undo(self) -> None:
         self.cluster.storages[self.values["storage"]].options[self._key] = self._right
 
-    def settle(self) -> None:
-        storage = self.cluster.storages.get(self.values["storage"])
-        if storage is not None:
-            storage.down = False
-        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
-        self.cluster.generation += 1
-        self.world.schedule.reconsider()
 
-
-class StorageHanging(Fault):
+class StorageHanging(StorageFault):
     """A storage takes requests and never answers; whoever asks it waits."""
 
     name = "storage-hanging"
@@ -184,10 +148,6 @@ class StorageHanging(Fault):
         Parameter(name="wait_s", doc="How long a request waits.", unit="real s", default=30.0, low=0, high=600),
     )
 
-    @property
-    def component(self) -> str:
-        return f"storage/{self.values['storage']}"
-
     def begin(self) -> None:
         storage = self.cluster.storages[self.values["storage"]]
         storage.hangs = True
@@ -195,28 +155,23 @@ class StorageHanging(Fault):
         effect = Effect(self.values["wait_s"], 596, "Connection timed out", done=False)
         self._rule = Rule(effect=effect, concerns=lambda _, path: bool(pattern.fullmatch(path)), label=self.name)
         self.weather.rules.append(self._rule)
-        self._bad = BadBackup(since_s=self.since_s, storage=storage.name, text="got timeout")
-        self.cluster.ills.backups.append(self._bad)
-        self.world.schedule.reconsider()
+        self._spoil(BadBackup(since_s=self.since_s, storage=storage.name, text="got timeout"))
         self._silent = [node for node in self.cluster.nodes.values() if storage.on_node(node.name) and node.online]
         for node in self._silent:
             node_life.stop_telling(self.cluster, node)
             self.cluster.emit(node.name, "pvestatd", f"{storage.name}: got timeout", severity=WARNING)
 
     def healed(self) -> bool:
-        storage = self.cluster.storages.get(self.values["storage"])
-        return storage is None or not storage.enabled
+        return self.storage is None or not self.storage.enabled
 
     def undo(self) -> None:
         """The server answers again."""
 
     def settle(self) -> None:
-        storage = self.cluster.storages.get(self.values["storage"])
-        if storage is not None:
-            storage.hangs = False
+        super().settle()
+        if self.storage is not None:
+            self.storage.hangs = False
         self.weather.rules.remove(self._rule)
-        self._bad.until_s = min(self._bad.until_s, self.cluster.now_s)
-        self.world.schedule.reconsider()
         for node in self._silent:
             node_life.tell_again(self.cluster, node)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pveops.sim.errors import bad_parameter, failed
 from pveops.sim.firewall_words import MACROS
@@ -26,6 +27,7 @@ api = Table()
 
 _BASES = (DATACENTER, VM, CT)
 _ALIAS = re.compile(r"(dc/|guest/)?([A-Za-z][A-Za-z0-9\-_]+)")
+_Named = TypeVar("_Named", AddressSet, RuleGroup)
 
 
 def _alias_row(alias: Alias) -> dict[str, Any]:
@@ -96,22 +98,31 @@ def sets(call: Call) -> list[dict[str, Any]]:
     return with_digest(_set_rows(scope_of(call)))
 
 
+def _put_name(
+    call: Call, named: dict[str, _Named], word: str, noun: str, rows: list[dict[str, Any]], make: Callable[[str, str], _Named]
+) -> None:
+    """Something new under the name that parameter ``word`` holds, or (``rename``) another name or comment for one of those that are there."""
+    name, old = call.p[word], call.p.get("rename")
+    if not old:
+        if name in named:
+            raise bad_parameter(word, f"{noun} '{name}' already exists")
+        named[name] = make(name, call.p.get("comment", ""))
+        return
+    check_digest(call, rows)
+    if old not in named:
+        raise bad_parameter(word, f"{noun} '{old}' does not exist")
+    if name in named and name != old:
+        raise bad_parameter(word, f"{noun} '{name}' does already exist")
+    moved = named.pop(old)
+    moved.name, moved.comment = name, call.p.get("comment", moved.comment)
+    named[name] = moved
+
+
 @api.behaves(*each("POST", _BASES, "/ipset"))
 def create_set(call: Call) -> None:
     """A new set, or (``rename``) another name or comment for one."""
-    scope, name, old = scope_of(call), call.p["name"], call.p.get("rename")
-    if not old:
-        if name in scope.sets:
-            raise bad_parameter("name", f"IPSet '{name}' already exists")
-        scope.sets[name] = AddressSet(name, call.p.get("comment", ""))
-        return
-    check_digest(call, _set_rows(scope))
-    if old not in scope.sets:
-        raise bad_parameter("name", f"IPSet '{old}' does not exist")
-    if name in scope.sets and name != old:
-        raise bad_parameter("name", f"IPSet '{name}' does already exist")
-    moved = scope.sets.pop(old)
-    scope.sets[name] = AddressSet(name, call.p.get("comment", moved.comment), moved.entries)
+    scope = scope_of(call)
+    _put_name(call, scope.sets, "name", "IPSet", _set_rows(scope), AddressSet)
 
 
 def _find_set(call: Call) -> AddressSet:
@@ -209,21 +220,10 @@ def groups(call: Call) -> list[dict[str, Any]]:
 def create_group(call: Call) -> None:
     """A new group, or (``rename``) another name or comment for one; rules that refer to it follow."""
     scope, name, old = datacenter(call), call.p["group"], call.p.get("rename")
-    if not old:
-        if name in scope.groups:
-            raise bad_parameter("group", f"Security group '{name}' already exists")
-        scope.groups[name] = RuleGroup(name, call.p.get("comment", ""))
-        return
-    check_digest(call, _group_rows(scope))
-    if old not in scope.groups:
-        raise bad_parameter("group", f"Security group '{old}' does not exist")
-    if name in scope.groups and name != old:
-        raise bad_parameter("group", f"Security group '{name}' does already exist")
-    moved = scope.groups.pop(old)
-    scope.groups[name] = RuleGroup(name, call.p.get("comment", moved.comment), moved.rules)
+    _put_name(call, scope.groups, "group", "Security group", _group_rows(scope), RuleGroup)
     for other in call.cluster.configs.firewalls.values():
         for rule in other.rules:
-            if rule["type"] == "group" and rule["action"] == old:
+            if old and rule["type"] == "group" and rule["action"] == old:
                 rule["action"] = name
 
 

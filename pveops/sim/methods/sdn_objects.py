@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pveops.sim.errors import bad_parameter, died, failed
@@ -101,28 +103,23 @@ def _demand_vnet(call: Call, *names: str) -> Row:
     return row
 
 
-@api.reads(f"GET {_ZONES}")
-def zones(call: Call) -> list[dict[str, Any]]:
-    """The zones that the caller may see."""
-    return [row for row in _rows(call, "zones") if call.may_any(f"/sdn/zones/{row['zone']}", *_VIEWS)]
+def _kind(call: Call) -> str:
+    """What the path is about, of the two kinds that lie nowhere else."""
+    return "zones" if call.path.startswith(_ZONES) else "controllers"
 
 
-@api.reads(f"GET {_ZONES}/{{zone}}")
-def zone(call: Call) -> dict[str, Any]:
-    """One zone."""
-    return _one(call, "zones", call.p["zone"])
+@api.reads(f"GET {_ZONES}", f"GET {_CONTROLLERS}")
+def objects(call: Call) -> list[dict[str, Any]]:
+    """The zones or controllers that the caller may see."""
+    kind = _kind(call)
+    return [row for row in _rows(call, kind) if call.may_any(f"/sdn/{kind}/{row[WORDS[kind]]}", *_VIEWS)]
 
 
-@api.reads(f"GET {_CONTROLLERS}")
-def controllers(call: Call) -> list[dict[str, Any]]:
-    """The controllers that the caller may see."""
-    return [row for row in _rows(call, "controllers") if call.may_any(f"/sdn/controllers/{row['controller']}", *_VIEWS)]
-
-
-@api.reads(f"GET {_CONTROLLERS}/{{controller}}")
-def controller(call: Call) -> dict[str, Any]:
-    """One controller."""
-    return _one(call, "controllers", call.p["controller"])
+@api.reads(f"GET {_ZONES}/{{zone}}", f"GET {_CONTROLLERS}/{{controller}}")
+def one_object(call: Call) -> dict[str, Any]:
+    """One zone or controller."""
+    kind = _kind(call)
+    return _one(call, kind, call.p[WORDS[kind]])
 
 
 @api.reads(f"GET {_VNETS}")
@@ -164,26 +161,33 @@ def _given(call: Call, *keep: str) -> Row:
     return {key: value for key, value in call.p.items() if (key not in _META or key in keep) and key != "type"}
 
 
-def _add(call: Call, kind: str, name: str, given: Row, what: str) -> Sdn:
+def _add(sdn: Sdn, call: Call, kind: str, name: str, given: Row) -> None:
     """Put a new object where it will be checked; the type decides which options it may have."""
-    sdn, of_kind = _sdn(call), call.p.get("type", WORDS[kind])
+    of_kind = call.p.get("type", WORDS[kind])
     options = OPTIONS[kind].get(of_kind)
     if options is None:
         raise failed(f"unknown section type '{of_kind}'")
     options.check(given, create=True)
     if name in sdn.config[kind]:
-        raise failed(f"{what} object ID '{name}' already defined")
+        raise failed(f"sdn {WORDS[kind]} object ID '{name}' already defined")
     sdn.config[kind].rows[name] = {"type": of_kind, **given}
-    return sdn
 
 
-def _or_undo(call: Call, kind: str, name: str, before: Row | None) -> None:
-    """Take back a change that was refused."""
-    rows = _sdn(call).config[kind].rows
-    if before is None:
-        rows.pop(name, None)
-    else:
-        rows[name] = before
+@contextmanager
+def _whole(call: Call, verb: str, kind: str, name: str) -> Iterator[Sdn]:
+    """A change of one object: nothing of it stays when it is refused."""
+    sdn = _sdn(call)
+    rows = sdn.config[kind].rows
+    before = rows.get(name)
+    with locked(call, f"{verb} sdn {WORDS[kind]} object failed"):
+        try:
+            yield sdn
+        except BaseException:
+            if before is None:
+                rows.pop(name, None)
+            else:
+                rows[name] = before
+            raise
 
 
 @api.behaves(f"POST {_ZONES}")
@@ -191,13 +195,9 @@ def create_zone(call: Call) -> None:
     """A new zone."""
     name, given = call.p["zone"], _given(call)
     OPTIONS["zones"][call.p["type"]].check(given, create=True)
-    with locked(call, "create sdn zone object failed"):
-        sdn = _add(call, "zones", name, given, "sdn zone")
-        try:
-            check_zone(call, sdn, name, given)
-        except BaseException:
-            _or_undo(call, "zones", name, None)
-            raise
+    with _whole(call, "create", "zones", name) as sdn:
+        _add(sdn, call, "zones", name, given)
+        check_zone(call, sdn, name, given)
 
 
 @api.behaves(f"POST {_CONTROLLERS}")
@@ -205,26 +205,18 @@ def create_controller(call: Call) -> None:
     """A new controller."""
     name, given = call.p["controller"], _given(call)
     OPTIONS["controllers"][call.p["type"]].check(given, create=True)
-    with locked(call, "create sdn controller object failed"):
-        sdn = _add(call, "controllers", name, given, "sdn controller")
-        try:
-            check_controller(sdn, name)
-        except BaseException:
-            _or_undo(call, "controllers", name, None)
-            raise
+    with _whole(call, "create", "controllers", name) as sdn:
+        _add(sdn, call, "controllers", name, given)
+        check_controller(sdn, name)
 
 
 @api.behaves(f"POST {_VNETS}")
 def create_vnet(call: Call) -> None:
     """A new virtual network in a zone."""
     name = call.p["vnet"]
-    with locked(call, "create sdn vnet object failed"):
-        sdn = _add(call, "vnets", name, _given(call, "zone"), "sdn vnet")
-        try:
-            check_vnet(sdn, name, line=326)
-        except BaseException:
-            _or_undo(call, "vnets", name, None)
-            raise
+    with _whole(call, "create", "vnets", name) as sdn:
+        _add(sdn, call, "vnets", name, _given(call, "zone"))
+        check_vnet(sdn, name, line=326)
 
 
 @api.behaves(f"POST {_SUBNETS}")
@@ -232,13 +224,9 @@ def create_subnet(call: Call) -> None:
     """A new subnet of a virtual network; its id begins with the zone."""
     row = _demand_vnet(call, "SDN.Allocate")
     name = f"{row['zone']}-{call.p['subnet'].replace('/', '-')}"
-    with locked(call, "create sdn subnet object failed"):
-        sdn = _add(call, "subnets", name, _given(call, "vnet"), "sdn subnet")
-        try:
-            check_subnet(sdn, name)
-        except BaseException:
-            _or_undo(call, "subnets", name, None)
-            raise
+    with _whole(call, "create", "subnets", name) as sdn:
+        _add(sdn, call, "subnets", name, _given(call, "vnet"))
+        check_subnet(sdn, name)
         _register_gateway(sdn, name, None)
 
 
@@ -274,60 +262,44 @@ def _change(call: Call, kind: str, name: str, given: Row) -> Row:
 @api.behaves(f"PUT {_ZONES}/{{zone}}")
 def update_zone(call: Call) -> None:
     """Change a zone."""
-    name, given, sdn = call.p["zone"], _given(call), _sdn(call)
-    with locked(call, "update sdn zone object failed"):
+    name, given = call.p["zone"], _given(call)
+    with _whole(call, "update", "zones", name) as sdn:
         before = _change(call, "zones", name, given)
-        try:
-            changed_ipam = (sdn.config["zones"].rows[name].get("ipam") or "") != (before.get("ipam") or "")
-            if changed_ipam and any(subnet_facts(one)["zone"] == name for one in sdn.config["subnets"].rows):
-                raise bad_parameter("ipam", "can't change ipam if a subnet is already defined in this zone")
-            check_zone(call, sdn, name, given)
-        except BaseException:
-            _or_undo(call, "zones", name, before)
-            raise
+        changed_ipam = (sdn.config["zones"].rows[name].get("ipam") or "") != (before.get("ipam") or "")
+        if changed_ipam and any(subnet_facts(one)["zone"] == name for one in sdn.config["subnets"].rows):
+            raise bad_parameter("ipam", "can't change ipam if a subnet is already defined in this zone")
+        check_zone(call, sdn, name, given)
 
 
 @api.behaves(f"PUT {_CONTROLLERS}/{{controller}}")
 def update_controller(call: Call) -> None:
     """Change a controller."""
     name = call.p["controller"]
-    with locked(call, "update sdn controller object failed"):
-        before = _change(call, "controllers", name, _given(call))
-        try:
-            check_controller(_sdn(call), name)
-        except BaseException:
-            _or_undo(call, "controllers", name, before)
-            raise
+    with _whole(call, "update", "controllers", name) as sdn:
+        _change(call, "controllers", name, _given(call))
+        check_controller(sdn, name)
 
 
 @api.behaves(f"PUT {_VNETS}/{{vnet}}")
 def update_vnet(call: Call) -> None:
     """Change a virtual network."""
     _demand_vnet(call, "SDN.Allocate")
-    name, sdn = call.p["vnet"], _sdn(call)
-    with locked(call, "update sdn vnet object failed"):
+    name = call.p["vnet"]
+    with _whole(call, "update", "vnets", name) as sdn:
         before = _change(call, "vnets", name, _given(call, "zone"))
-        try:
-            if subnets_of(sdn, name) and sdn.config["vnets"].rows[name]["zone"] != before["zone"]:
-                raise bad_parameter("zone", "can't change zone if subnets exist")
-            check_vnet(sdn, name, line=402)
-        except BaseException:
-            _or_undo(call, "vnets", name, before)
-            raise
+        if subnets_of(sdn, name) and sdn.config["vnets"].rows[name]["zone"] != before["zone"]:
+            raise bad_parameter("zone", "can't change zone if subnets exist")
+        check_vnet(sdn, name, line=402)
 
 
 @api.behaves(f"PUT {_SUBNETS}/{{subnet}}")
 def update_subnet(call: Call) -> None:
     """Change a subnet."""
     _demand_vnet(call, "SDN.Allocate")
-    name, sdn = call.p["subnet"], _sdn(call)
-    with locked(call, "update sdn subnet object failed"):
+    name = call.p["subnet"]
+    with _whole(call, "update", "subnets", name) as sdn:
         before = _change(call, "subnets", name, _given(call, "vnet"))
-        try:
-            check_subnet(sdn, name)
-        except BaseException:
-            _or_undo(call, "subnets", name, before)
-            raise
+        check_subnet(sdn, name)
         _register_gateway(sdn, name, before.get("gateway"))
 
 

@@ -1,4 +1,4 @@
-"""What people did before the cluster was started: tasks of the last two weeks, most of them fine, some not."""
+"""What people did before the cluster was started: tasks of the last two weeks, most of them fine, some not. Nobody touches templates."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ def _of_day(cluster: Cluster, node: str, guests: list[Guest], day: int) -> Itera
         if start_s > cluster.now_s - 120:
             continue
         guest = guests[noise.whole(0, len(guests) - 1, seed, "habit-guest", node, day, number)]
+        if guest.template:
+            continue
         habit = _HABITS[noise.whole(0, len(_HABITS) - 1, seed, "habit", node, day, number)]
         yield _task(cluster, guest, habit, node, start_s)
 

@@ -91,8 +91,8 @@ def lab():
 
 @pytest.fixture(scope="session")
 def make_lab():
-    def make(nodes=3, guests=20, **options):
-        return Lab(describe(nodes=nodes, guests=guests, seed=SEED, start_s=START_S, **options))
+    def make(nodes=3, guests=20, seed=SEED, **options):
+        return Lab(describe(nodes=nodes, guests=guests, seed=seed, start_s=START_S, **options), seed=seed)
 
     return make
 

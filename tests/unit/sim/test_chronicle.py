@@ -32,6 +32,15 @@ def test_the_past_is_told_too_and_nothing_twice(lab):
         assert len(mine) == 2 or task["starttime"] < lab.cluster.now_s - 13 * DAY_S
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_has_started_a_template(make_lab, seed):
+    lab = make_lab(guests=8, seed=seed)
+    templates = {str(guest.vmid) for guest in lab.cluster.guests.values() if guest.template}
+    done = [task for name in lab.cluster.nodes for task in lab.world.engine.on(name)]
+    assert len(done) > 20
+    assert [task.upid for task in done if task.about in templates] == []
+
+
 @pytest.mark.slow
 def test_backups_say_how_each_guest_went(make_lab):
     lab = make_lab(guests=120)

@@ -24,6 +24,15 @@ class Turn:
     proposed: tuple[ProposalView, ...] = ()
     faults: tuple[PveopsError, ...] = field(default=())
 
+    def __str__(self) -> str:
+        """The turn as text, for where no notebook draws it."""
+        waiting = (
+            f"{view.proposal.id} ({view.proposal.tier.value.upper()}, {view.proposal.status}): {view.proposal.plan.summary}. "
+            f"Look and decide: pveops proposals show {view.proposal.id}"
+            for view in self.proposed
+        )
+        return "\n\n".join([*self.said, *waiting, *map(str, self.faults)]) or self.notice
+
 
 def converse(text: str, *, model: Model, registry: Registry, ports: Ports, proposer: Proposer) -> Turn:
     """Let the model answer a sentence. A tool that reads is run; a tool that plans becomes a proposal and waits for a person.

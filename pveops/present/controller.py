@@ -76,6 +76,7 @@ class CardController:
         again: drafts the same again and proposes it; None where this place cannot.
         undo: drafts the inverse and proposes it; None where this place cannot.
         rehearse: tries a proposal on a simulated copy and puts the report beside it; None where this place cannot.
+        unfolded: so many cards stand open, a line stands for each of the others; 0 for all.
         clock: for tests.
     """
 
@@ -89,6 +90,7 @@ class CardController:
         again: Redraft | None = None,
         undo: Redraft | None = None,
         rehearse: Redraft | None = None,
+        unfolded: int = 0,
         clock: Clock | None = None,
     ) -> None:
         self._decider = decider
@@ -97,6 +99,7 @@ class CardController:
         self._channel = channel
         self._redrafts: dict[str, Redraft] = {name: call for name, call in (("again", again), ("undo", undo)) if call is not None}
         self._rehearse_on = rehearse
+        self._unfolded = unfolded
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._cards: dict[str, _Card] = {}
@@ -144,6 +147,7 @@ class CardController:
                 "v": VERSION,
                 "now_ms": round(self._now(self._latest()).timestamp() * 1000),
                 "cards": [self._draw(card) for card in self._cards.values()],
+                "unfolded": self._unfolded,
             }
 
     def close(self) -> None:

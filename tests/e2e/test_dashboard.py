@@ -178,7 +178,6 @@ def test_guests_are_searched_filtered_and_paged(visit):
     page = visit()
     page.keyboard.press("/")
     page.keyboard.type("web prod")
-    page.wait_for_function("() => true")
     page.get_by_text("web-1", exact=False).first.wait_for()
     page.wait_for_timeout(600)
     assert 0 < page.locator("#guests tbody tr").count() < 25
@@ -239,6 +238,29 @@ def test_every_button_of_a_card_reaches_python(visit, stack):
     anew = page.locator("section.card[data-s=waiting]").filter(has_text="Snapshot 107")
     anew.get_by_role("button", name="Deny").click()
     anew.wait_for(state="detached", timeout=10_000)
+
+
+def test_many_that_wait_are_lines_and_the_page_stays_readable(visit, stack):
+    page, phone = visit(), visit(width=390, height=844, scheme="light")
+    client, ops = stack.client(), stack.ops()
+    guests = ops.guests()
+    up = guests[(guests["status"] == "running") & ~guests["template"]]["vmid"].tolist()
+    made = [ops.draft("guests.shutdown", guest=",".join(map(str, up[:20]))).propose()]
+    made += [ops.guest(vmid).snapshot("many").propose() for vmid in up[:6]]
+    cards, lines = page.locator("section.card"), page.locator("section.card[data-folded]")
+    last = cards.filter(has_text=f"Snapshot {up[5]} ")
+    last.wait_for(timeout=20_000)
+    assert lines.count() == cards.count() - 3
+    page.screenshot(path=SHOTS / "many.png", full_page=True)
+    phone.locator("section.card[data-folded]").first.wait_for(timeout=20_000)
+    phone.screenshot(path=SHOTS / "many-phone.png", full_page=True)
+    last.locator("button.fl").click()
+    last.get_by_role("button", name="Deny").click()
+    last.get_by_text("Nothing ran.").wait_for(timeout=10_000)
+    for proposal in made:
+        if client.proposal(proposal.id).proposal.status == "waiting":
+            client.deny(proposal.id, reason="the test is over")
+    page.locator("section.card[data-s=waiting]").first.wait_for(state="detached", timeout=20_000)
 
 
 def test_trouble_is_said_where_it_is(visit, stack):

@@ -6,6 +6,8 @@ const BEAT_MS = 15000;
 const HELLO_AGAIN_MS = [400, 1000, 2000, 3000]; // JupyterLab opens the way past a busy cell a moment after the card: what was sent before waits behind that cell
 const OPEN = new Set(["draft", "waiting", "running", "unknown"]);
 const SPOKEN_AT_S = [300, 60];
+const MANY_CHANGES = 8;
+const STILL_MS = 30000;
 const FONTS = Symbol.for("pveops.fonts");
 let made = 0;
 
@@ -40,10 +42,12 @@ class Card {
     this.polite = h("div", { class: "vh", role: "status", "aria-live": "polite" });
     this.loud = h("div", { class: "vh", role: "alert", "aria-live": "assertive" });
     this.timer = h("div", { class: "vh", role: "status", "aria-live": "polite" });
+    this.line = new Slot(h("button", { type: "button", class: "fl", "aria-expanded": "false", onclick: () => this.desk.unfold(this.key) }), (view) => this.drawLine(view));
     const body = [this.title, this.lead, this.silent, this.note, this.steps, this.duo, this.checks, this.rehearsal, this.message, this.ask, this.actions, this.record];
     this.node = h(
       "section",
       { class: "card", "aria-labelledby": `${id}-t ${id}-s`, onkeydown: (event) => this.onKey(event) },
+      this.line.node,
       h("div", { class: "chd" }, this.mark.node, this.chips.node, this.right),
       h("div", { class: "cb0" }, body.map((part) => part.node || part)),
       this.foot.node, this.polite, this.loud, this.timer,
@@ -91,6 +95,25 @@ class Card {
     if (this.busy && this.desk.acked(this.busy.seq)) this.busy = null;
     this.silent.update(this.desk.silence(view));
     this.drawActionsKeepingFocus({ actions: view.actions, hint: view.hint, busy: this.busy && this.busy.type, mute: this.desk.mute, off: this.desk.quiet, over });
+    this.updateLine();
+  }
+
+  /** Where many wait, one line stands for a card until somebody opens it. */
+  fold(on) {
+    this.folded = on;
+    this.node.toggleAttribute("data-folded", on);
+    this.updateLine();
+  }
+
+  updateLine() {
+    const { glyph: shape, tone, word, title, risk } = this.view;
+    this.line.update(this.folded ? { shape, tone, word, title, risk, right: this.right.textContent } : null);
+  }
+
+  drawLine(line) {
+    if (!line) return null;
+    const { shape, tone, word, title, risk, right } = line;
+    return [h("span", { class: `st ${tone}` }, glyph(shape), word), riskChip(risk), h("span", { class: "m el" }, title), h("span", { class: "sp t2" }, right), icon("chevron-right")];
   }
 
   put(words, figures, instead = "") {
@@ -139,7 +162,8 @@ class Card {
     const row = (change) => h("tr", {},
       h("td", {}, change.what), h("td", { class: "old r" }, change.before),
       h("td", { class: "ar" }, icon("chevron-right"), hidden("becomes")), h("td", { class: "new" }, change.after), h("td", { class: "t3 sm r" }, change.by));
-    return h("div", { class: "box" }, h("table", { class: "df" }, h("tbody", {}, changes.map(row))));
+    const many = changes.length > MANY_CHANGES; // a box that scrolls keeps the buttons in reach
+    return h("div", { class: many ? "box many" : "box", tabindex: many ? "0" : null }, h("table", { class: "df" }, h("tbody", {}, changes.map(row))));
   }
 
   drawNotes(notes, kind) {
@@ -271,12 +295,15 @@ class Desk {
     this.model = model;
     this.shell = mount(el);
     this.cards = new Map();
+    this.wanted = new Set();
     this.client = Math.random().toString(36).slice(2, 10);
     this.seq = 0;
     this.skew = 0;
     this.heard = false;
     this.waiting = new Map();
     this.pressed = new Set();
+    this.touched = 0;
+    for (const kind of ["pointermove", "pointerdown", "keydown"]) this.shell.root.addEventListener(kind, () => { this.touched = Date.now(); });
     this.onView = () => this.redraw(true);
     this.onAcks = () => { this.collect(); this.tickAll(); };
     model.on("change:view", this.onView);
@@ -374,17 +401,40 @@ class Desk {
       card.node.remove();
       this.cards.delete(key);
     }
+    this.foldAll();
     dispatchEvent(new CustomEvent("pveops-cards", { detail: this.cards.size }));
+  }
+
+  /** Only so many stand open: those that ask for something first. Nothing that is open moves or closes under somebody's hands. */
+  foldAll() {
+    const most = (this.model.get("view") || {}).unfolded;
+    if (!most) return;
+    const still = Date.now() - this.touched > STILL_MS;
+    const asks = (card) => OPEN.has(card.view.state);
+    const cards = [...this.cards.values()];
+    const room = new Set([...cards.filter(asks), ...cards.filter((card) => !asks(card)).reverse()].slice(0, most));
+    for (const card of cards) {
+      const open = room.has(card) || this.wanted.has(card.key);
+      if (card.folded === undefined || (still && card.folded === open)) card.fold(!open);
+    }
+  }
+
+  unfold(key) {
+    const card = this.cards.get(key);
+    this.wanted.add(key);
+    card.fold(false);
+    card.title.focus({ preventScroll: true });
   }
 
   /** The page's key for it: puts the focus on the first Confirm, never presses it. */
   focusConfirm() {
-    const found = this.shell.root.querySelector('[data-type="approve"]');
+    const found = this.shell.root.querySelector('.card:not([data-folded]) [data-type="approve"]');
     if (found) found.focus();
   }
 
   tickAll() {
     for (const card of this.cards.values()) card.tick();
+    this.foldAll();
   }
 
   greet() {

@@ -25,6 +25,7 @@ from pveops.surfaces.dash.lookonly import LookOnly
 _LOG = logging.getLogger("pveops.page")
 _KEPT_EVENTS = 80
 _KEEP_SETTLED = timedelta(minutes=10)
+_UNFOLDED = 3
 _SOON_S = 0.4
 """News of the executor are waited together for so long."""
 
@@ -134,7 +135,9 @@ class Hub:
         again: Redraft | None = (lambda proposal: ops.again(proposal).propose().view()) if may_confirm else None
         undo: Redraft | None = (lambda proposal: ops.undo(proposal).propose().view()) if may_confirm else None
         rehearse: Redraft | None = (lambda proposal: ops.executors.rehearse(ops.proposal(proposal).view())) if may_confirm else None
-        self.desk = CardController(decider, self._show_cards, feed, channel="dashboard", again=again, undo=undo, rehearse=rehearse)
+        self.desk = CardController(
+            decider, self._show_cards, feed, channel="dashboard", again=again, undo=undo, rehearse=rehearse, unfolded=_UNFOLDED
+        )
         feed.listen(self._heard)
 
     def _heard(self, rows: Sequence[Event]) -> None:

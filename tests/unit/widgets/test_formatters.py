@@ -98,6 +98,16 @@ def test_drafts_results_previews_and_views_have_html(shell):
         assert shown["text/plain"]
 
 
+def test_a_turn_is_text_where_nothing_draws_it():
+    view = samples.view()
+    told = str(Turn("x", "Offline mode.", ("Hello.",), (), (view,), (UnknownName("There is no x."),)))
+    assert told.startswith("Hello.\n\n")
+    assert f"pveops proposals show {view.proposal.id}" in told
+    assert view.proposal.plan.summary in told
+    assert told.endswith("There is no x.")
+    assert str(Turn("x", "Offline mode.")) == "Offline mode."
+
+
 def test_a_turn_shows_words_then_proposals(shell, capsys, monkeypatch):
     published = []
     monkeypatch.setattr("IPython.display.publish_display_data", lambda data, **_: published.append(data))

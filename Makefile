@@ -1,5 +1,5 @@
 # Two commands for everybody: `make demo` and `make test`. Each sets everything up by itself.
-.PHONY: demo test unit check bench crash soak truth setup lock wheel clean
+.PHONY: demo test unit coverage check bench crash soak truth setup lock wheel clean
 HEADLESS ?=
 DEMO_HOME ?= $(CURDIR)/.pveops
 BIN := .venv/bin
@@ -16,6 +16,10 @@ test:                  ## all tests; real processes, kernels and a browser among
 
 unit: setup            ## the quick part
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+coverage: setup        ## every branch of the guard is run by the guard's own tests, or this fails
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -k "not PostgreSQL and not runTest and not ten_thousand" --cov=pveops/guard \
+	  --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/unit/guard tests/contract/test_dispatchers.py
 
 check: setup           ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,7 +31,6 @@ class Carrier:
 
     def __init__(
         self, *, journal: Journal, ledger: Ledger, gate: Gate, mint: Mint, follower: Follower, options: Options, clock: Clock, worker: str, alone: bool,
-        stopping: threading.Event,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._ledger = ledger
@@ -43,7 +41,6 @@ class Carrier:
         self._clock = clock
         self._worker = worker
         self._alone = alone
-        self._stopping = stopping
 
     def do(self, command: Command, work: Work) -> tuple[RunEvent, ...] | None:
         """Carry out one command."""
@@ -64,8 +61,6 @@ class Carrier:
 
     def _check_and_intend(self, work: Work, step: Step, state: StepState) -> tuple[RunEvent, ...] | None:
         """Both events are written in one go: a step that was checked and not intended is checked anew after a restart."""
-        if self._stopping.is_set():
-            return None
         try:
             inverse = next((other for other in work.proposal.plan.steps if other.undo is not None and other.undo.key == step.key), None)
             if inverse is not None:

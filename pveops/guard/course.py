@@ -69,8 +69,6 @@ class Course:
 
     def pick(self, run: Run) -> Run:
         """The run with every step marked whose turn has come: in plan order, within the limits."""
-        if run.wave < 0:
-            return run
         wave = set(self.waves[run.wave])
         busy = [step for step in run.steps if step.picked or step.phase.working]
         at_once = len(busy)

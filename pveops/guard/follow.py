@@ -185,12 +185,9 @@ class Follower:
 
     def _wait_out(self, state: StepState, timeout_s: float) -> bool:
         """Wait until the request can no longer be answered; False when we are shutting down."""
-        if state.started is None:
-            return True
-        left_s = (state.started + timedelta(seconds=timeout_s) - self._clock.now()).total_seconds()
-        if left_s > 0 and self._clock.wait_s(self._stopping, min(left_s, timeout_s)):
-            return False
-        return not self._stopping.is_set()
+        now = self._clock.now()
+        left_s = ((state.started or now) + timedelta(seconds=timeout_s) - now).total_seconds()
+        return left_s <= 0 or not self._clock.wait_s(self._stopping, min(left_s, timeout_s))
 
     def _reconcile_synchronous(self, cluster: Cluster, step: Step, state: StepState) -> RunEvent:
         """A call without a task: its effect is the only witness."""

@@ -63,7 +63,7 @@ def decide(run: Run, event: RunEvent, course: Course | None = None) -> tuple[Run
         ValueError: the event cannot happen to this run.
     """
     course = course or Course.plain(tuple(step.key for step in run.steps))
-    before = _commands(run) if run.wave >= 0 else ()
+    before = _commands(run)
     after = _evolve(run, event, course)
     mine = event.step
     return after, tuple(command for command in _commands(after) if (mine and command.step == mine) or command not in before)

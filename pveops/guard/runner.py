@@ -65,7 +65,6 @@ class Runner:
         )
         self._carrier = Carrier(
             journal=journal, ledger=ledger, gate=gate, mint=mint, follower=follower, options=options, clock=clock, worker=peers.worker, alone=peers.alone,
-            stopping=self.stopping,
         )  # fmt: skip
 
     def load(self, run_id: str, proposal: Proposal) -> Run:

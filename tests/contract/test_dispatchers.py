@@ -95,6 +95,33 @@ def test_after_the_end_nothing_begins(dispatcher):
     dispatcher.start = lambda *_: None
 
 
+def test_what_is_over_is_swept_out_of_the_queue(tmp_path, monkeypatch):
+    pytest.importorskip("dbos")
+    monkeypatch.setattr("pveops.guard.dispatch_dbos._SWEEP_EVERY", 3)
+    made, heard = DbosDispatcher(url=f"sqlite:///{tmp_path}/queue.sqlite", worker=new_id("w"), workers=2, poll_s=0.05), Heard()
+    made.start(heard)
+    for name in ("r-000001", "r-000002"):
+        made.submit(name)
+    heard.wait("r-000001", "r-000002")
+    rows = _rows(tmp_path, until=lambda states: states == ["SUCCESS", "SUCCESS"])
+    assert rows == ["SUCCESS", "SUCCESS"]
+    made.submit("p-00000a", after_s=60.0)
+    assert _rows(tmp_path, until=lambda states: len(states) == 1) == ["DELAYED"], "what waits is kept"
+    made.stop()
+
+
+def _rows(folder, *, until):
+    """States of all that is in the queue, once they are so."""
+    deadline = time.monotonic() + 20
+    while True:
+        with sqlite3.connect(folder / "queue.sqlite") as db:
+            states = sorted(row[0] for row in db.execute("select status from workflow_status"))
+        db.close()
+        if until(states) or time.monotonic() > deadline:
+            return states
+        time.sleep(0.05)
+
+
 def test_what_is_queued_is_a_name_in_plain_text_and_outlives_the_process(tmp_path):
     pytest.importorskip("dbos")
     url = f"sqlite:///{tmp_path}/queue.sqlite"

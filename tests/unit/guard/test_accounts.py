@@ -294,3 +294,50 @@ def test_why_somebody_may_not(guarded, boss):
     assert "only a person decides" in explain(guarded.who("agent"), proposal.id, "deny", channel="card").text
     with pytest.raises(InputError, match="nothing that can be done"):
         explain(boss, proposal.id, "fly", channel="card")
+
+
+def test_a_rule_is_dropped_by_its_owner_who_may_make_none_any_more(guarded, boss, nightly):
+    signed = rule_of(guarded, owner="anna", key="anna")
+    guarded.accounts.add_rule(guarded.who("anna"), signed)
+    public = guarded.who("anna").public_key
+    guarded.accounts.add(boss, UserRequest(name="anna", kind="person", roles=("viewer",), public_key=public))
+    guarded.accounts.revoke_rule(guarded.who("anna"), signed.rule.id)
+    assert guarded.accounts.rules() == {}
+
+
+def test_a_changed_user_leaves_the_logins_of_others_alone(guarded, boss):
+    for name in ("ben", "carl"):
+        add(guarded, name, password=PASSWORD)
+    ben, carl = (guarded.accounts.login(name, password=Secret(PASSWORD), signature="", at_s=0) for name in ("ben", "carl"))
+    add(guarded, "ben", password=PASSWORD + "!")
+    with pytest.raises(Denied):
+        guarded.sessions.by_token(ben.token)
+    assert guarded.sessions.by_token(carl.token).name == "carl"
+
+
+def test_a_standing_rule_does_not_approve_what_several_must(guarded, boss, nightly):
+    guarded.accounts.add_rule(boss, rule_of(guarded))
+    asked = []
+    guarded.executor._gate.approve = lambda *_args, **more: asked.append(more["channel"]) or 1
+    waiting = guarded.propose(build.plan(), by="nightly")
+    del guarded.executor._gate.approve
+    assert (asked, waiting.status, waiting.run_id) == (["standing"], ProposalStatus.WAITING, "")
+    assert "approval.refused" not in guarded.kinds()
+
+
+def test_a_standing_rule_that_comes_second_waits_for_a_person(guarded, boss, nightly):
+    guarded.accounts.add_rule(boss, rule_of(guarded))
+    first = guarded.propose(build.plan(build.step(101, target="pve3")))
+    real = guarded.executor._gate.sending
+
+    def sending(cluster):
+        del guarded.executor._gate.sending
+        guarded.approve(first)
+        real(cluster)
+
+    guarded.executor._gate.sending = sending
+    second = guarded.propose(build.plan(), by="nightly")
+    assert second.status is ProposalStatus.WAITING
+    refused = last(guarded)
+    assert (refused["kind"], refused["data"]["error"]) == ("approval.refused", "Stale")
+    assert f"held by {first.id}" in refused["data"]["reason"]

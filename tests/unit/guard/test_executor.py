@@ -611,3 +611,44 @@ def test_what_somebody_may_do_is_told_before_it_is_tried(tmp_path):
     assert may("viewer", yellow).withdraw
     (tmp_path / "policy" / "homelab.cedar").unlink()
     assert "no usable policy" in may("operator", yellow).approve
+
+
+def test_what_cannot_be_said_of_a_run_now_is_refused(guarded):
+    proposal = guarded.propose(build.plan())
+    guarded.approve(proposal)
+    with pytest.raises(Used, match="cannot be said now"):
+        guarded.executor.resolve(guarded.who("anna"), proposal.id, ResolveRequest(what="happened"))
+    assert "run.happened" not in guarded.kinds()
+    assert "step.happened" not in guarded.kinds()
+
+
+def test_what_is_under_way_is_told_for_the_cluster_that_was_stopped(guarded):
+    guarded.executor._clusters["other"] = guarded.cluster
+    guarded.cluster.next_polls = 10**9
+    guarded.runner._carrier._follower._task_timeout_s = 1
+    proposal = guarded.propose(build.plan())
+    guarded.approve(proposal)
+    told = []
+    guarded.cluster.on_send = lambda call: told.extend(
+        guarded.executor.kill(guarded.who("anna"), on=True, why="storm", cluster=cluster).running for cluster in ("other", "lab")
+    )
+    guarded.dispatcher.work()
+    assert told[0] == ()
+    assert told[1][0].startswith(f"{proposal.id}: Migrate 101")
+
+
+def test_a_proposal_that_is_due_lapses_or_goes_on_waiting(guarded):
+    proposal = guarded.propose(build.plan())
+    guarded.dispatcher.due.clear()
+    guarded.executor.advance(proposal.id)
+    assert [name for _, name in guarded.dispatcher.due] == [proposal.id], "the dispatcher's clock is ahead of ours: asked again later"
+    guarded.restart()
+    assert guarded.executor.recover() == []
+    assert [name for _, name in guarded.dispatcher.due] == [proposal.id], "and after a start"
+    guarded.dispatcher.due.clear()
+    guarded.cluster.clock.tick(guarded.options.approval_ttl_s + 1)
+    guarded.executor.advance(proposal.id)
+    assert guarded.executor.get(proposal.id).status is ProposalStatus.EXPIRED
+    guarded.executor.advance(proposal.id)
+    assert guarded.dispatcher.due == []
+    assert guarded.kinds().count("proposal.expired") == 1

@@ -196,6 +196,18 @@ def test_what_must_hold_before_each_wave():
     assert (talk.run.status, talk.run.reason, talk.phases()) == (R.FAILED, "no quorum", [C, S])
 
 
+def test_a_doubled_word_does_not_open_a_gate():
+    talk = Talk(course("s1", "s2", before=(Fact(subject="cluster", field="quorate", value=True),)))
+    talk >> ev("resumed")
+    assert (talk.asks, talk.run.check, talk.run.wave) == ((), "before", -1), "it is looked at already"
+
+
+def test_a_wave_of_which_nothing_is_left_is_passed_over():
+    talk = Talk(course("a1", "a2", "b1", subjects={"a1": "a", "a2": "a"}, may_fail_pct=100))
+    assert talk.bad("a1").asks == ("check b1",)
+    assert talk.phases() == [StepPhase.FAILED, S, StepPhase.PENDING]
+
+
 @pytest.mark.parametrize(("kind", "status"), [("verified", R.DONE), ("not_verified", R.FAILED)])
 def test_what_must_hold_at_the_end(kind, status):
     talk = Talk(course("s1", after=(Fact(subject="guest/101", field="node", value="b"),))).good("s1")

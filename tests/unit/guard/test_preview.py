@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pveops.base.errors import ApiError, Forbidden, NodeUnreachable, NotAnswered
@@ -144,3 +146,18 @@ def test_a_need_about_a_guest_that_the_plan_does_not_touch_is_not_known():
     cluster = FakeCluster()
     for kind in ("migrate", "snapshot"):
         assert by_name(look(cluster, Need(kind=kind, subject="guest/999", target="pve2")), kind).result == "unknown"
+
+
+def test_a_quorum_that_cannot_be_read_is_unknown():
+    cluster = FakeCluster()
+    real = cluster.facts
+
+    class Blind(FakeCluster):
+        def facts(self, subjects, **more):
+            found = real(subjects)
+            values = {key: value for key, value in found.values.items() if key != "cluster.quorate"}
+            return replace(found, values=values, unknown={"cluster.quorate": "needs Sys.Audit on /"})
+
+    seen = look(Blind())
+    assert (by_name(seen, "quorum").result, seen.ok) == ("unknown", True)
+    assert "needs Sys.Audit" in by_name(seen, "quorum").text

@@ -303,3 +303,10 @@ def test_any_other_no_is_told_before_one_that_more_approvals_lift(tmp_path):
     assert policy.plan("execute", principal(), [TARGET], "lab", how()).rule == "a-counts"
     assert Policy(tmp_path / "nowhere").limits.blast.bulk_targets == 10
     assert Policy(tmp_path / "nowhere").rules == {}
+
+
+def test_what_the_library_chokes_on_is_a_no(policy, monkeypatch):
+    monkeypatch.setattr("pveops.guard.policy.json.loads", lambda text: int("no number"))
+    verdict = policy.plan("propose", principal(), [TARGET], "lab", how())
+    assert (verdict.decision, verdict.rule) == ("deny", "policy-unusable")
+    assert "are malformed (invalid literal" in verdict.text

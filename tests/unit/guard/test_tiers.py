@@ -160,3 +160,11 @@ def test_what_a_plan_reaches_without_naming_it_counts():
     one = build.plan()
     assert rate_plan(one, bulk_targets=10, reach=9).tier is Tier.YELLOW
     assert rate_plan(one, bulk_targets=10, reach=10).tier is Tier.RED
+
+
+def test_a_malformed_row_of_the_table_is_no_rule(monkeypatch):
+    from pveops.guard import table
+
+    monkeypatch.setattr(table, "_text", lambda name: iter(["yellow POST"]) if name.startswith("tiers") else iter([]))
+    with pytest.raises(ValueError, match="malformed row: yellow POST"):
+        list(table.rows())

@@ -15,7 +15,7 @@ from pveops.base.clock import SystemClock
 from pveops.guard.audit import Entry, Ledger
 from pveops.settings.home import Home
 
-ROUNDS, SINGLE, BATCH, BATCHES, WALKED = 7, 200, 100, 10, 100_000
+ROUNDS, SINGLE, BATCH, BATCHES, WALKED = 31, 40, 100, 2, 100_000
 ENTRY = Entry(
     kind="step.intended", actor="operator", correlation="c-51f09a2e", proposal="p-8c41d2",
     data={"step": "1", "text": "Migrate guest 101 from pve1 to pve2", "call": "POST /nodes/pve1/qemu/101/migrate target=pve2", "run": "r-0a0b0c",
@@ -57,15 +57,26 @@ def main():
         ledger = Ledger(Path(folder) / "ledger.jsonl", clock)
         ledger.append_all([ENTRY])
         line = ledger.path.read_bytes()
+        busy = time.process_time()
+        for _ in range(SINGLE):
+            ledger.append_all([ENTRY])
+        busy_us = (time.process_time() - busy) / SINGLE * 1e6
         handle = os.open(Path(folder) / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         floor, single, batched, together = [], [], [], []
-        for _ in range(ROUNDS):
-            floor.append(rate(SINGLE, lambda: bare(handle, line)))
-            single.append(rate(SINGLE, lambda: [ledger.append_all([ENTRY]) for _ in range(SINGLE)]))
+        for turn in range(ROUNDS):  # short rounds, each way first in turn: others use the same disk
+            pair = [
+                lambda: floor.append(rate(SINGLE, lambda: bare(handle, line))),
+                lambda: single.append(rate(SINGLE, lambda: [ledger.append_all([ENTRY]) for _ in range(SINGLE)])),
+            ]
+            for measure in pair if turn % 2 else pair[::-1]:
+                measure()
             batched.append(rate(BATCH * BATCHES, lambda: [ledger.append_all([ENTRY] * BATCH) for _ in range(BATCHES)]))
             together.append(rate(SINGLE, lambda: threads(ledger)))
         os.close(handle)
-        print(f"Audit ledger, {len(line)} bytes a record, every append synced; medians of {ROUNDS} interleaved rounds.")
+        print(
+            f"Audit ledger, {len(line)} bytes a record, every append synced; medians of {ROUNDS} interleaved rounds; load {os.getloadavg()[0]:.1f}."
+        )
+        print(f"  processor time of one append, its sync included: {busy_us:.0f} us")
         disk = statistics.median(floor)
         for name, rates in (
             ("bare write and fsync", floor),

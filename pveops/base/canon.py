@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
+
+_WRITE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_TEXT, _ROWS, _PLAIN = frozenset({str}), frozenset({list, tuple}), frozenset({str, int, bool, type(None)})
+
+
+def is_plain(value: Any) -> bool:
+    """Whether this is surely JSON of texts, whole numbers, truths, lists and objects; a quick look, and false is a reason to look closely."""
+    kind = type(value)
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and _are_plain(value.values())
+    return kind in _PLAIN or (kind in _ROWS and _are_plain(value))
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values)) or all(map(is_plain, values))
 
 
 def _check(value: Any, where: str) -> None:
@@ -29,9 +45,10 @@ def canonical(value: Any) -> bytes:
     Raises:
         TypeError: a value without one canonical form (a float, a date, a set, a key that is no text).
     """
-    _check(value, "$")
+    if not is_plain(value):
+        _check(value, "$")
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return _WRITE(value).encode()
     except UnicodeEncodeError as err:
         raise TypeError(f"$: {err.reason}: text with a lone surrogate has no canonical form") from err
 

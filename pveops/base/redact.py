@@ -44,7 +44,10 @@ _SIGNS = tuple(sorted({*_IN_TEXT, "private_key", "privatekey", "ticket", "author
 def may_hold_secrets(text: str) -> bool:
     """Whether JSON text may hold anything that ``redact_value`` takes out; false is certain, true is a reason to look closely."""
     lower = text.casefold()
-    return any(sign in lower for sign in _SIGNS)
+    for sign in _SIGNS:  # noqa: SIM110 - twice as quick as any(), and every record passes here
+        if sign in lower:
+            return True
+    return False
 
 
 def redact(text: str) -> str:

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pveops.base.canon import canonical
 from pveops.base.clock import Clock, iso
 from pveops.base.errors import AuditError
 from pveops.base.files import fsync_dir
 from pveops.base.redact import may_hold_secrets, redact_value
 from pveops.guard.audit.check import Finding, stable_size, verify
-from pveops.guard.audit.lines import GENESIS, Misfit, check_line, parse_line, write_line
+from pveops.guard.audit.lines import GENESIS, Misfit, check_line, parse_line, write_line, write_record
 from pveops.guard.audit.query import Index, Query
 
 _TAIL_BYTES = 1 << 16
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ class Ledger:
 
     def __init__(self, path: Path, clock: Clock, index: Index | None = None) -> None:
         self._path = path
+        self._file = str(path)
         self._clock = clock
         self._index = index
         self._queue: list[_Ticket] = []
@@ -166,13 +167,14 @@ class Ledger:
 
     def _encode(self, entry: Entry) -> bytes:
         about: dict[str, Any] = {"at": iso(self._clock.now()), "kind": entry.kind, "actor": entry.actor, "correlation": entry.correlation}
-        about |= {"proposal": entry.proposal, "data": entry.data}
+        data = {**self.stamp(), **entry.data}
+        about |= {"proposal": entry.proposal, "data": data}
         with contextlib.suppress(TypeError):  # mappings that are no dictionaries: they become some below
-            made = canonical(about)
+            made = write_record(about)
             if not may_hold_secrets(made.decode()):
                 return made
         try:
-            return canonical(about | {"data": redact_value({**self.stamp(), **entry.data})})
+            return write_record(about | {"data": redact_value(data)})
         except TypeError as err:
             raise AuditError(f"A record of kind {entry.kind} cannot be written down: {err}.", hint="This is a fault of pveops.") from err
 
@@ -201,11 +203,7 @@ class Ledger:
     def _write(self, records: list[bytes]) -> int:
         if self._barred:
             raise AuditError(f"The audit ledger is not to be trusted: {self._barred}", hint=_HINT)
-        new = not self._path.exists()
-        if new and self._end is not None:
-            raise AuditError(f"The audit ledger {self._path} is gone.", hint=_HINT)
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle, new = self._open()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             end = self._look(handle)
@@ -223,6 +221,15 @@ class Ledger:
         if new:
             fsync_dir(self._path.parent)
         return first
+
+    def _open(self) -> tuple[int, bool]:
+        """The file, and whether it was made just now. Opened anew each time: it may have been taken away, replaced or made read-only."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(self._file, _FLAGS), False
+        if self._end is not None:
+            raise AuditError(f"The audit ledger {self._path} is gone.", hint=_HINT)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self._file, _FLAGS | os.O_CREAT, 0o600), True
 
     @staticmethod
     def _put(handle: int, data: bytes, size: int) -> None:

@@ -43,6 +43,17 @@ def test_several_records_go_down_together_or_not_at_all(ledger):
     assert ledger.verify().records == 9
 
 
+def test_every_record_says_under_which_policy(ledger):
+    ledger.stamp = lambda: {"policy": "ab" * 32}
+    ledger.append("x", actor="a", data={"n": 1})
+    ledger.append("x", actor="a", data={"password": "hidden"})
+    ledger.append("x", actor="a", data={"policy": "cd" * 32})
+    plain, secret, own = (record["data"] for record in ledger.records(limit=3))
+    assert plain == {"n": 1, "policy": "ab" * 32}
+    assert secret == {"password": "[redacted]", "policy": "ab" * 32}
+    assert own == {"policy": "cd" * 32}, "the record's own word counts"
+
+
 def test_threads_share_a_sync_and_get_their_own_numbers(ledger, monkeypatch):
     syncs, real, numbers = [], os.fsync, []
     monkeypatch.setattr(os, "fsync", lambda handle: (syncs.append(handle), time.sleep(0.01), real(handle)))

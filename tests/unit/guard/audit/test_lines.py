@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pveops.base.canon import canonical, digest
-from pveops.guard.audit.lines import GENESIS, Misfit, check_line, is_first_format, parse_line, write_line
+from pveops.guard.audit.lines import GENESIS, Misfit, check_line, is_first_format, parse_line, write_line, write_record
 
 chains = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("chains.py"))))
 
@@ -85,3 +85,18 @@ def test_lines_of_the_first_format_are_checked_as_strictly():
     ):
         with pytest.raises(Misfit, match=said):
             check_line(other, seq=1, prev=GENESIS.encode())
+
+
+@given(st.dictionaries(TEXT, VALUES, max_size=4))
+def test_a_record_has_the_one_canonical_form(record):
+    assert write_record(record) == canonical(record)
+
+
+@pytest.mark.parametrize("value", [0.5, {1: 2}, {"a": [b"x"]}, "\ud800"])
+def test_a_record_without_one_form_is_refused(value):
+    with pytest.raises(TypeError):
+        write_record({"data": value})
+
+
+def test_numbers_above_64_bits_are_written_too():
+    assert write_record({"n": 2**70}) == b'{"n":%d}' % 2**70

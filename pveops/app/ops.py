@@ -15,6 +15,7 @@ from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
 from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
+from pveops.app.ssh import Ssh
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
@@ -52,6 +53,7 @@ class Ops:
         self._clock = clock
         self._metrics = Metrics(target, reader, clock)
         self._logs = Logs(target, reader, clock)
+        self._ssh = Ssh(target, reader)
         self._model = OfflineGrammar()
 
     # -- reading --------------------------------------------------------------------------------------------------------
@@ -104,6 +106,11 @@ class Ops:
     def logs(self) -> Logs:
         """Log lines: ``.collect()``, ``.search(query)``, ``.histogram(query)``, ``.around(time)``, ``.tail()``."""
         return self._logs
+
+    @property
+    def ssh(self) -> Ssh:
+        """Commands on nodes that only read, where the API has no answer: ``.commands()``, ``.run(node, command)``, ``.read(command)``. Off by default."""
+        return self._ssh
 
     def guest(self, wanted: str | int) -> GuestHandle:
         """One guest by id or name.

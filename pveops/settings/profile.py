@@ -23,6 +23,25 @@ _HOST = re.compile(r"^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 
 
+class SshOptions(BaseModel):
+    """Reading over SSH, by this machine's own OpenSSH; off unless ``enabled``. What is left empty, its configuration decides.
+
+    ``hosts``: address per node, where it is not the one that the cluster tells. ``connect_timeout_s`` bounds a connection, ``timeout_s`` a command.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = False
+    user: str = ""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    key_file: str = ""
+    known_hosts: str = ""
+    config: str = ""
+    hosts: dict[str, str] = {}
+    connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+
+
 class Profile(BaseModel):
     """One cluster. Several URLs are endpoints of the same cluster; the first that answers is used.
 
@@ -49,6 +68,7 @@ class Profile(BaseModel):
     elasticsearch_user: str = ""
     elasticsearch_password_file: str = ""
     elasticsearch_ca: str = ""
+    ssh: SshOptions = SshOptions()
 
 
 class ExecutorOptions(BaseModel):

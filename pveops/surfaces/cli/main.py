@@ -25,6 +25,7 @@ from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
 from pveops.surfaces.cli.runbook import runbook
 from pveops.surfaces.cli.secrets import secrets
 from pveops.surfaces.cli.sim import sim
+from pveops.surfaces.cli.ssh import ssh
 from pveops.surfaces.cli.state import state
 from pveops.surfaces.cli.twin import twin
 from pveops.surfaces.cli.up import up
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
-                    (twin, "twin"), (secrets, "secrets"), (login, "login"), (user, "user"), (group, "group"), (rule, "rule"), (policy, "policy")):  # fmt: skip
+                    (twin, "twin"), (secrets, "secrets"), (ssh, "ssh"), (login, "login"), (user, "user"), (group, "group"), (rule, "rule"), (policy, "policy")):  # fmt: skip
     app.add_typer(commands, name=name)
 app.command("up")(up)
 app.command("init")(init)

@@ -10,8 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pveops.app.restrictions import restrictions
 from pveops.base.clock import Clock
-from pveops.base.errors import AuditError, InputError
+from pveops.base.errors import AuditError, ConfigError, InputError
 from pveops.base.files import OwnerLock, read_secret, write_whole
 from pveops.base.secret import Secret
 from pveops.base.version import VERSION
@@ -23,6 +24,7 @@ from pveops.guard.audit.ledger import Ledger
 from pveops.guard.audit.notary import Notary, read_book
 from pveops.guard.audit.proof import prove
 from pveops.guard.killswitch import KillSwitch
+from pveops.guard.policy import Policy
 from pveops.model.claims import new_key, public_of
 from pveops.settings.home import Home
 from pveops.settings.profile import AuditOptions, load_config
@@ -208,6 +210,20 @@ def public_key(home: Home, given: str = "") -> str:
         ) from err
 
 
+def own_ledger(home: Home, clock: Clock) -> Ledger:
+    """The ledger, for a record that a command writes itself, with the policy in force in it as in all others."""
+
+    def stamp() -> dict[str, Any]:
+        try:
+            return {"policy": Policy(home.policy, restrictions()).hash}
+        except ConfigError:  # a plug-in that cannot be loaded: no policy is usable then
+            return {"policy": ""}
+
+    ledger = Ledger(home.ledger, clock)
+    ledger.stamp = stamp
+    return ledger
+
+
 def set_aside(home: Home, clock: Clock, *, why: str, by: str) -> Path:
     """Put a damaged ledger aside as evidence and begin a new one, under a new key and with the kill switch on; returns where the old one is.
 
@@ -231,7 +247,7 @@ def set_aside(home: Home, clock: Clock, *, why: str, by: str) -> Path:
         ):  # fmt: skip
             if old.exists():
                 old.rename(old.with_name(name))
-        Ledger(home.ledger, clock).append("ledger.set_aside", actor=by, data={"why": why, "what": f"the old one is {kept.name}", **facts})
+        own_ledger(home, clock).append("ledger.set_aside", actor=by, data={"why": why, "what": f"the old one is {kept.name}", **facts})
     finally:
         lock.release()
     return kept

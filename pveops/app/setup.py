@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pveops.app.audit import own_ledger
 from pveops.base.clock import SystemClock
 from pveops.base.errors import ConfigError
 from pveops.base.files import write_whole
 from pveops.base.secret import Secret
-from pveops.guard.audit import Ledger
 from pveops.guard.killswitch import KillSwitch
 from pveops.guard.policy import Policy, shipped
 from pveops.guard.principals import Principal, Principals, Role, new_token, save_principals, token_hash
@@ -106,7 +106,7 @@ def arm(home: Home, *, by: str) -> bool:
     if home.kill_switch.exists():
         return False
     clock = SystemClock()
-    Ledger(home.ledger, clock).append("kill.off", actor=by, data={"why": "set up"})
+    own_ledger(home, clock).append("kill.off", actor=by, data={"why": "set up"})
     KillSwitch(home.kill_switch, clock).turn(on=False, why="set up", by=by)
     return True
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pveops.app.audit import own_ledger
 from pveops.base.clock import Clock, iso
 from pveops.base.errors import ConfigError, InputError
 from pveops.base.files import fsync_dir
 from pveops.base.version import VERSION
-from pveops.guard.audit import Ledger
 from pveops.guard.audit.check import stable_size
 from pveops.guard.killswitch import KillSwitch
 from pveops.settings.home import Home
@@ -111,7 +111,7 @@ def restore(source: Path, home: Home, clock: Clock, *, by: str) -> Kept:
         shutil.rmtree(beside, ignore_errors=True)
     why = f"restored from a backup of {about['made']}"
     KillSwitch(home.kill_switch, clock).turn(on=True, why=why, by=by)
-    Ledger(home.ledger, clock).append("state.restored", actor=by, data={"why": why, "what": source.name, "version": about["version"]})
+    own_ledger(home, clock).append("state.restored", actor=by, data={"why": why, "what": source.name, "version": about["version"]})
     return _kept(about)
 
 

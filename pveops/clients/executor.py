@@ -43,6 +43,7 @@ from pveops.model.standing import SignedRule, StandingRule
 from pveops.observe.context import correlated
 
 LONG_POLL_S = 20.0
+_MAY_STILL = "Whether it did what was asked is not known; it may still do it when it goes on. Look before you ask again."
 """How long the executor holds a question about news until it answers "none"."""
 
 
@@ -160,6 +161,10 @@ class ExecutorClient:
         """Turn the kill switch, for all clusters or for one."""
         return decode(KillState, self._call("POST", "/v1/kill", encode(KillRequest(on=on, why=why, cluster=cluster))))
 
+    def logout(self) -> bool:
+        """End the login that our token is of, in the executor; False where it is a lasting token."""
+        return bool(self._call("POST", "/v1/logout", {})["ended"])
+
     def users(self) -> list[UserView]:
         """Everybody, without secrets."""
         return [decode(UserView, row) for row in self._call("GET", "/v1/users")]
@@ -248,6 +253,12 @@ class ExecutorClient:
             try:
                 self._probe()
                 response = self._client().request(method, path, json=body, headers=headers, timeout=timeout_s)
+            except httpx.ReadTimeout as err:
+                raise ExecutorUnavailable(
+                    f"The executor took the call on {self._socket} and has not answered within {timeout_s:.0f} s.",
+                    hint="It is busy or stopped (SIGSTOP). " + (_MAY_STILL if method == "POST" else "Look at its process."),
+                    correlation=correlation,
+                ) from err
             except (httpx.TransportError, OSError) as err:
                 raise ExecutorUnavailable(
                     f"The executor does not answer on {self._socket} ({type(err).__name__}).",

@@ -62,6 +62,18 @@ class Accounts:
         self._ledger.append("login", actor=name, data={"with": "key" if signature else "password", "until": session.until.isoformat()})
         return session
 
+    def logout(self, who: Principal, token: Secret) -> bool:
+        """End a login before its time; returns whether the token was one (a lasting one stays good).
+
+        Raises:
+            AuditError: the ledger cannot be written; the login goes on.
+        """
+        if not self._sessions.is_session(token):
+            return False
+        self._ledger.append("logout", actor=who.name)
+        self._sessions.logout(token)
+        return True
+
     # -- users and groups -----------------------------------------------------------------------------------------------
 
     def add(self, who: Principal, asked: UserRequest) -> Secret | None:
@@ -95,7 +107,7 @@ class Accounts:
         self._ledger.append("user.changed" if old else "user.added", actor=who.name, data={"name": made.name, **data})
         save_principals(self._path, [*others, made])
         if old:
-            self._sessions.end_all(made.name)
+            self._end_logins(who, made.name, "it was changed")
         return token
 
     @staticmethod
@@ -123,7 +135,9 @@ class Accounts:
             raise Denied(f"{name} is the last operator.", hint="Add another one first.", details={"rule": "last-operator"})
         self._ledger.append("user.removed", actor=who.name, data={"name": name})
         save_principals(self._path, left)
-        self._sessions.end_all(name)
+        for one in known:
+            if one not in left:
+                self._end_logins(who, one.name, "it was removed")
 
     def group(self, who: Principal, name: str, group: str, *, member: bool) -> None:
         """Put a principal into a group, or take it out.
@@ -226,6 +240,13 @@ class Accounts:
     def owner(self, signed: SignedRule) -> Principal | None:
         """The person behind a standing rule, if still known."""
         return self._principals.get(signed.rule.owner)
+
+    def _end_logins(self, who: Principal, name: str, why: str) -> None:
+        """End the logins of a principal. They are over even where that cannot be written down: the change itself is."""
+        count = self._sessions.count(name)
+        self._sessions.end_all(name)
+        if count:
+            self._ledger.append("logout", actor=who.name, data={"what": f"{count} of {name}", "why": why})
 
     def _may(self, who: Principal, action: Action, what: str) -> None:
         verdict = self._policy.simple(action, who, "all")

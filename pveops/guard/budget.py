@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pveops.base.clock import Clock
@@ -17,6 +17,8 @@ _NODE = re.compile(r"^/nodes/(?P<node>[^/]+)/")
 _STORAGE = re.compile(r"^/nodes/[^/]+/storage/(?P<storage>[^/]+)/")
 _STORAGE_PARAMETERS = ("storage", "targetstorage", "target-storage", "statestorage")
 _HOUR_S, _DAY_S = 3600, 86_400
+RATE_S = 60.0
+"""The minute of ``rate.proposals_per_minute``."""
 
 
 class Memory(Protocol):
@@ -62,11 +64,17 @@ class Budget:
     def ask(self, who: str, limits: Limits) -> str:
         """Why this principal may not put forward one more now; empty where it may, and then it counts."""
         now = self._clock.monotonic_s()
-        recent = self._asked[who] = [at for at in self._asked.get(who, []) if at > now - 60.0]
+        recent = self._asked[who] = [at for at in self._asked.get(who, []) if at > now - RATE_S]
         if len(recent) >= limits.rate.proposals_per_minute:
             return f"{who} has put forward {len(recent)} proposals within a minute, and the limit is {limits.rate.proposals_per_minute}."
         recent.append(now)
         return ""
+
+    def recall(self, made: Iterable[tuple[str, datetime]]) -> None:
+        """Count what was put forward (by whom, when) before this process began. A time to come counts as now."""
+        now, now_s = self._clock.now(), self._clock.monotonic_s()
+        for who, at in made:
+            self._asked.setdefault(who, []).append(now_s - max(0.0, (now - at).total_seconds()))
 
     def spend(
         self, plan: Plan, *, proposal_id: str, requester: str, approver: str, standing: str, targets: Sequence[str], limits: Limits,

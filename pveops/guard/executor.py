@@ -16,7 +16,7 @@ from pveops.guard.accounts import Accounts
 from pveops.guard.approval import check_approval, check_open
 from pveops.guard.audit import Ledger
 from pveops.guard.audit.query import Query
-from pveops.guard.budget import Budget
+from pveops.guard.budget import RATE_S, Budget
 from pveops.guard.crashpoints import crash_point
 from pveops.guard.events import EventKind, RunEvent
 from pveops.guard.gate import SOMEBODY, Gate, Looked
@@ -419,6 +419,7 @@ class Executor:
 
     def recover(self) -> list[str]:
         """After a start: let every run that was under way go on from its journal, and let what waits lapse in time; returns the runs."""
+        self._budget.recall(self._journal.made_since(self._clock.now() - timedelta(seconds=RATE_S)))
         found = []
         for run_id, proposal_id in self._journal.open_runs():
             found.append(run_id)

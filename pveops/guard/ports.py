@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from pveops.guard.events import RunEvent
@@ -113,6 +114,10 @@ class Journal(Protocol):
 
     def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
         """Proposals, newest first."""
+        ...
+
+    def made_since(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Who has put forward what policy let through, and when, since a time."""
         ...
 
     def waiting(self) -> list[Proposal]:

@@ -75,9 +75,17 @@ class Sessions:
             raise Denied("This login is over.", hint="Run `pveops login` again.", details={"rule": "session-over"})
         return who
 
+    def is_session(self, token: Secret) -> bool:
+        """Whether a token is one of a login; a lasting one of the register is not."""
+        return self._memory.note("session", token_hash(token)) is not None
+
     def logout(self, token: Secret) -> None:
         """End a session before its time."""
         self._memory.keep("session", token_hash(token), None)
+
+    def count(self, name: str) -> int:
+        """How many logins of a principal are open."""
+        return sum(note.get("principal") == name for note in self._memory.notes("session").values())
 
     def end_all(self, name: str) -> None:
         """End every session of a principal: after a new password, or when it is removed."""

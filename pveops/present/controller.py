@@ -25,6 +25,8 @@ from pveops.present.ports import Decider, Redraft, Show
 from pveops.present.states import Mode
 
 LATE_S = 60.0
+SLOW_S = 3.0
+"""After so long without an answer a card says so; a front end that hears nothing for four seconds thinks that Python is gone."""
 """A confirmation that arrives later than this after the click is not taken: the person may have changed their mind."""
 _MANY_ACKS = 40
 _RECORDS = 200
@@ -53,6 +55,8 @@ class _Card:
     busy: bool = False
     rehearsing: bool = False
     silent: bool = False
+    slow: dict[str, Any] | None = None
+    """What is said while a press waits for its answer for long."""
     stop: Callable[[], None] | None = None
 
     @property
@@ -186,6 +190,8 @@ class CardController:
                 card.view, viewer=self._decider.principal, can_sign=self._decider.can_sign, mode=card.mode, now=now, offers=offers, seen=card.seen,
                 undone=self._undone(card), record=card.record, message=card.message,
             )  # fmt: skip
+        if card.slow is not None:
+            drawn = {**drawn, "actions": [{**action, "off": "No answer yet."} for action in drawn["actions"]]}
         return {"key": card.key, **drawn}
 
     def _undone(self, card: _Card) -> bool:
@@ -266,6 +272,9 @@ class CardController:
     def _work(self, card: _Card, message: dict[str, Any], ack: str) -> None:
         with self._lock:
             view = card.view
+        patience = threading.Timer(SLOW_S, self._slow, (card, ack))
+        patience.daemon = True
+        patience.start()
         try:
             with correlated(view.proposal.correlation if view else ""):
                 self._act(card, message)
@@ -276,8 +285,21 @@ class CardController:
                 card.message, card.silent = error_message(err, self._now(card)), err.kind == "ExecutorUnavailable"
             self._refresh(card)
         finally:
-            card.busy = False
+            patience.cancel()
+            with self._lock:
+                if card.message is card.slow:
+                    card.message = None
+                card.busy, card.slow = False, None
             self._acknowledge(ack)
+
+    def _slow(self, card: _Card, ack: str) -> None:
+        """We are here and the executor is silent: say so before the front end thinks that it is us."""
+        with self._lock:
+            if not card.busy:
+                return
+            text = f"No answer for {SLOW_S:.0f} s: the executor, or the cluster that it asks, is busy or stopped. What became of this is told as soon as it answers."
+            card.slow = card.message = message_of(text, self._now(card))
+        self._acknowledge(ack)
 
     def _refresh(self, card: _Card) -> None:
         """After a refusal: show how it really stands."""

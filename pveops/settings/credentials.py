@@ -47,7 +47,7 @@ def load_credential(home: Home, principal: str, *, session: bool = True) -> Cred
         ConfigError: missing, open to others, or damaged.
     """
     path = home.credential(check_principal(principal))
-    logged_in = _session(home, principal) if session else None
+    logged_in = open_session(home, principal) if session else None
     if logged_in is not None and not path.exists():
         return Credential(principal, logged_in)
     text = read_secret(path, f"the credential of {principal}").reveal()
@@ -99,7 +99,7 @@ def _session_file(home: Home, principal: str) -> Path:
     return home.credential(check_principal(principal)).with_suffix(".login")
 
 
-def _session(home: Home, principal: str) -> Secret | None:
+def open_session(home: Home, principal: str) -> Secret | None:
     """The token of a login that is not over."""
     path = _session_file(home, principal)
     if not path.exists():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Engine, delete, func, select, text, update
@@ -82,6 +83,21 @@ class SqlJournal(Generic[E]):
             query = query.where((ProposalRow.status == ProposalStatus.WAITING.value) | ProposalRow.id.in_(running))
         with Session(self._engine) as session:
             return [replace(decode(Proposal, body), version=version) for body, version in session.execute(query)]
+
+    def made_since(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Who has put forward what policy let through, and when, since a time."""
+        requester, created = ProposalRow.body["requester"].as_string(), ProposalRow.body["created"].as_string()
+        denied = ProposalRow.body["verdict"]["decision"].as_string() == "deny"
+        query = select(requester, created, denied).order_by(ProposalRow.number.desc()).execution_options(yield_per=100)
+        found = []
+        with Session(self._engine) as session:
+            for who, text_at, refused in session.execute(query):
+                at = datetime.fromisoformat(text_at)
+                if at < since:
+                    break
+                if not refused:
+                    found.append((who, at))
+        return found
 
     def waiting(self) -> list[Proposal]:
         """Proposals that nobody has decided yet."""

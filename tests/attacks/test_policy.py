@@ -252,7 +252,12 @@ def test_an_agents_token_on_every_route_that_changes_something(attack):
         "rules": encode(sign_rule(rule, new_key()[0])), "rules/revoke": {"name": "s-00000000"},
         "glass": {"what": "break", "passphrase": "x" * 12, "why": "please", "seconds": 600}, "login": {"principal": "operator", "password": "guess"},
     }  # fmt: skip
-    free = {"proposals", "preview", "rehearsal"}  # putting forward, looking and trying on a copy are what an agent is for
+    free = {
+        "proposals",
+        "preview",
+        "rehearsal",
+        "logout",
+    }  # putting forward, looking, trying on a copy, ending its own login: what an agent is for
     source = Path(routes.__file__).read_text(encoding="utf-8")
     posts = set(re.findall(r'route\((?:f"\{one\}/|"/v1/)([a-z_/]+)", "POST"', source)) | {"login"}
     assert len(posts) >= 14

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import typer
 
-from pveops.base.errors import InputError
+from pveops.base.errors import Denied, ExecutorUnavailable, InputError
 from pveops.base.secret import Secret
 from pveops.surfaces.cli.context import Output, command, open_executor, print_json, print_rows, say
 from pveops.surfaces.cli.reads import OUTPUT
@@ -49,13 +49,29 @@ def login_as(name: str = NAME, password: bool = typer.Option(False, "--password"
 
 @login.command("out")
 def login_out(name: str = NAME) -> None:
-    """Forget the token of a login."""
-    from pveops.settings.credentials import drop_session
+    """End a login: the executor takes its token no more, and it is forgotten here."""
+    from pveops.clients.executor import ExecutorClient
+    from pveops.settings.credentials import drop_session, open_session
     from pveops.settings.home import Home
 
     with command("login.out"):
-        drop_session(Home.find(os.environ), name)
-        say(f"Forgot the login of {name}.")
+        home = Home.find(os.environ)
+        token = open_session(home, name)
+        if token is None:
+            drop_session(home, name)
+            say(f"{name} is not logged in here.")
+            return
+        client = ExecutorClient(home.socket, name, token, channel="cli")
+        try:
+            client.logout()
+            say(f"{name} is logged out.")
+        except Denied:
+            say(f"The login of {name} was over already.")
+        except ExecutorUnavailable:
+            say(f"Forgot the login of {name} here. The executor does not answer: it will take the token until its time is over.", "yellow")
+        finally:
+            client.close()
+        drop_session(home, name)
 
 
 @login.command("glass")

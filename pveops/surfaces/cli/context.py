@@ -53,6 +53,11 @@ def say(text: str, style: str = "") -> None:
     err().print(Text(text, style=style))
 
 
+def answer(text: str, style: str = "") -> None:
+    """What was asked for, as a sentence on stdout."""
+    out().print(Text(text, style=style))
+
+
 @contextmanager
 def command(name: str) -> Iterator[str]:
     """Run a command under one correlation id, with its log line. Errors pass through to ``fail``."""

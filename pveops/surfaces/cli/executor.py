@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pveops.surfaces.cli.context import Output, command, open_executor, print_json, say
+from pveops.surfaces.cli.context import Output, answer, command, open_executor, print_json
 from pveops.surfaces.cli.reads import OUTPUT, PROFILE
 
 executor = typer.Typer(help="The executor: the only process that changes anything.", no_args_is_help=True)
@@ -65,8 +65,8 @@ def status(output: Output = OUTPUT) -> None:
             print_json(encode(info))
             return
         simulated = " (simulated)" if info.simulated else ""
-        say(f"Executor {info.executor} (pid {info.pid}) for {info.cluster}{simulated}, Proxmox VE {info.cluster_version}.")
-        say(f"You are {info.principal} ({info.principal_kind}). {info.boundary}")
-        say(f"Policy {info.policy_name}, {info.policy_hash[:8]}. {info.waiting} wait, {info.running} run, {info.unknown} need a person.")
+        answer(f"Executor {info.executor} (pid {info.pid}) for {info.cluster}{simulated}, Proxmox VE {info.cluster_version}.")
+        answer(f"You are {info.principal} ({info.principal_kind}). {info.boundary}")
+        answer(f"Policy {info.policy_name}, {info.policy_hash[:8]}. {info.waiting} wait, {info.running} run, {info.unknown} need a person.")
         if info.kill.on:
-            say(f"The kill switch is ON: {info.kill.why}.", "bold red")
+            answer(f"The kill switch is ON: {info.kill.why}.", "bold red")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import typer
 
 from pveops.base.errors import ExecutorUnavailable, InputError
 from pveops.model.messages import KillState
-from pveops.surfaces.cli.context import Output, command, open_executor, print_json, say
+from pveops.surfaces.cli.context import Output, answer, command, open_executor, print_json, say
 from pveops.surfaces.cli.reads import OUTPUT
 
 kill = typer.Typer(help="The kill switch: nothing is written while it is on.", no_args_is_help=True)
@@ -50,32 +51,31 @@ def status(cluster: str = CLUSTER, output: Output = OUTPUT) -> None:
 
             print_json(encode(state))
         else:
-            _tell(state)
-            for one in () if cluster or state.on else switch.clusters():
-                _tell(one)
+            for one in (state, *(() if cluster or state.on else switch.clusters())):
+                _tell(one, answer)
         raise typer.Exit(6 if state.on else 0)
 
 
 def _by_hand(why: str, cluster: str) -> KillState:
     """No executor answers: write the file ourselves, then the record. The file comes first: it is what stops."""
+    from pveops.app.audit import own_ledger
     from pveops.base.clock import SystemClock
-    from pveops.guard.audit import Ledger
     from pveops.guard.killswitch import KillSwitch
     from pveops.settings.home import Home
 
     home, clock, by = Home.find(os.environ), SystemClock(), f"uid {os.getuid()}"
     state = KillSwitch(home.kill_switch, clock).turn(on=True, why=why, by=by, cluster=cluster)
-    Ledger(home.ledger, clock).append("kill.on", actor=by, data={"why": why, "cluster": cluster, "executor": "not running"})
+    own_ledger(home, clock).append("kill.on", actor=by, data={"why": why, "cluster": cluster, "executor": "not running"})
     return state
 
 
-def _tell(state: KillState) -> None:
+def _tell(state: KillState, how: Callable[[str, str], None] = say) -> None:
     by = f" by {state.by}" if state.by else ""
     since = f" since {state.since:%Y-%m-%d %H:%M:%S} UTC" if state.since else ""
     where = f" for {state.cluster}" if state.cluster else ""
     if state.on:
-        say(f"The kill switch is ON{where}{by}{since}: {state.why or 'no reason given'}. Nothing is written.", "bold red")
+        how(f"The kill switch is ON{where}{by}{since}: {state.why or 'no reason given'}. Nothing is written.", "bold red")
         for line in state.running:
-            say(f"  under way and not interrupted: {line}")
+            how(f"  under way and not interrupted: {line}", "")
     else:
-        say(f"The kill switch is off{where}{by}{since}: {state.why or 'no reason given'}. Approved changes run.")
+        how(f"The kill switch is off{where}{by}{since}: {state.why or 'no reason given'}. Approved changes run.", "")

@@ -24,6 +24,11 @@ def login(parts: Parts, body: Any) -> dict[str, Any]:
     return encode(LoginReply(token=session.token.reveal(), until=session.until))
 
 
+def logout(call: Call) -> dict[str, Any]:
+    """End the login that the call was made with."""
+    return {"ended": call.parts.accounts.logout(call.who, call.token)}
+
+
 def users(call: Call) -> list[dict[str, Any]]:
     """Everybody, without secrets."""
     return [encode(_view(one)) for one in call.parts.accounts.people()]

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from pveops.app.executor import Parts
 from pveops.base.errors import InputError
+from pveops.base.secret import Secret
 from pveops.guard.principals import Principal
 from pveops.surfaces.daemon.peer import Peer
 
@@ -15,12 +16,13 @@ from pveops.surfaces.daemon.peer import Peer
 class Call:
     """One request, with its caller known and its body read."""
 
-    def __init__(self, parts: Parts, request: Request, who: Principal, peer: Peer, body: Any) -> None:
+    def __init__(self, parts: Parts, request: Request, who: Principal, peer: Peer, body: Any, token: Secret) -> None:
         self.parts = parts
         self.request = request
         self.who = who
         self.peer = peer
         self.body = body
+        self.token = token
 
     @property
     def id(self) -> str:

@@ -242,6 +242,7 @@ def make_app(parts: Parts, news: News) -> Starlette:
             route("/v1/kill", "POST", kill),
             route("/v1/audit", "GET", audit),
             *_without_token(parts),
+            route("/v1/logout", "POST", accounts.logout),
             route("/v1/users", "GET", accounts.users),
             route("/v1/users", "POST", accounts.add_user),
             route("/v1/users/remove", "POST", accounts.remove_user),
@@ -335,7 +336,7 @@ def _known(parts: Parts, request: Request, peer: Peer, body: Any) -> Call:
         who = parts.sessions.by_token(Secret(token))
         if who.uids and peer.uid not in who.uids:
             raise Denied(f"{who.name} does not speak through user {peer.uid}.", details={"rule": "peer-user"})
-        return Call(parts, request, who, peer, body)
+        return Call(parts, request, who, peer, body, Secret(token))
     except GuardError as err:
         parts.executor.note_refusal(f"uid {peer.uid} pid {peer.pid}", what, err)
         raise

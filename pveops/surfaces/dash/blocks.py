@@ -208,7 +208,7 @@ def _executor_banners(executor: ExecutorInfo | PveopsError, now: datetime) -> It
         yield _banner(
             "warn",
             "The executor does not answer",
-            f"{sentence(executor.message)} {executor.hint} Reading works; nothing can be changed.",
+            f"{sentence(executor.message)} {executor.hint} Until then nothing can be changed.",
             correlation=executor.correlation,
         )
     elif executor.kill.on:

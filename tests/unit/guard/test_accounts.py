@@ -120,7 +120,7 @@ def test_a_session_ends_with_its_user(guarded, boss):
     with pytest.raises(Denied):
         guarded.sessions.by_token(session.token)
     guarded.memory.keep("session", "stray", {"principal": "ben", "until": "2099-01-01T00:00:00Z"})
-    assert last(guarded)["kind"] == "user.removed"
+    assert guarded.kinds()[-2:] == ["user.removed", "logout"]
 
 
 def test_users_are_made_changed_and_shown(guarded, boss):
@@ -341,3 +341,34 @@ def test_a_standing_rule_that_comes_second_waits_for_a_person(guarded, boss, nig
     refused = last(guarded)
     assert (refused["kind"], refused["data"]["error"]) == ("approval.refused", "Stale")
     assert f"held by {first.id}" in refused["data"]["reason"]
+
+
+def test_a_logout_ends_the_login_and_is_written_down(guarded, boss, monkeypatch):
+    add(guarded, password=PASSWORD)
+    ben = guarded.accounts.login("ben", password=Secret(PASSWORD), signature="", at_s=0)
+    other = guarded.accounts.login("ben", password=Secret(PASSWORD), signature="", at_s=0)
+    assert guarded.accounts.logout(guarded.sessions.by_token(ben.token), ben.token)
+    assert (last(guarded)["kind"], last(guarded)["actor"]) == ("logout", "ben")
+    with pytest.raises(Denied):
+        guarded.sessions.by_token(ben.token)
+    assert guarded.sessions.by_token(other.token).name == "ben"
+    count = len(guarded.ledger.records())
+    assert not guarded.accounts.logout(boss, guarded.tokens["operator"]), "a lasting token is no login"
+    assert guarded.who("operator") == boss
+    assert len(guarded.ledger.records()) == count
+    monkeypatch.setattr(guarded.ledger, "append", lambda *_args, **_more: (_ for _ in ()).throw(AuditError("the disk is full")))
+    with pytest.raises(AuditError):
+        guarded.accounts.logout(guarded.sessions.by_token(other.token), other.token)
+    assert guarded.sessions.by_token(other.token).name == "ben", "no record, no logout"
+
+
+def test_logins_that_end_with_their_user_are_written_down(guarded, boss):
+    add(guarded, password=PASSWORD)
+    add(guarded, "ben-phone", alias_of="ben", password=PASSWORD)
+    phone = guarded.accounts.login("ben-phone", password=Secret(PASSWORD), signature="", at_s=0)
+    guarded.accounts.login("ben", password=Secret(PASSWORD), signature="", at_s=0)
+    guarded.accounts.remove(boss, "ben")
+    ended = [record["data"] for record in guarded.ledger.records() if record["kind"] == "logout"]
+    assert ended == [{"what": "1 of ben", "why": "it was removed"}, {"what": "1 of ben-phone", "why": "it was removed"}]
+    with pytest.raises(Denied):
+        guarded.sessions.by_token(phone.token)

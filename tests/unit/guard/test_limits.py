@@ -7,6 +7,7 @@ from pveops.guard.budget import Budget, nodes_of, storages_of
 from pveops.guard.limits import Limits, parse_limits
 from pveops.guard.policy import SETS, shipped
 from pveops.model.plan import WireCall
+from pveops.model.proposal import ProposalStatus
 from pveops.store.engine import open_engine
 from pveops.store.memory import SqlMemory
 from pveops.testing import build
@@ -176,3 +177,25 @@ def test_notes_are_kept_changed_and_dropped(budget):
     assert memory.notes("k") == {"a": {"n": 2}}
     memory.keep("k", "a", None)
     assert memory.note("k", "a") is None
+
+
+def test_what_was_put_forward_before_a_restart_counts(guarded):
+    use = guarded.root / "policy" / "limits.toml"
+    use.write_text("[rate]\nproposals_per_minute = 2", encoding="utf-8")
+    use.chmod(0o600)
+    assert guarded.propose(build.plan(build.step(101)), by="viewer").verdict.rule == "nothing-permits-it"
+    first, second = (guarded.propose(build.plan(build.step(vmid)), by="agent") for vmid in (101, 102))
+    guarded.restart()
+    guarded.executor.recover()
+    third = guarded.propose(build.plan(build.step(103)), by="agent")
+    assert (third.status, third.verdict.rule) == (ProposalStatus.REFUSED, "limit-proposals")
+    assert guarded.propose(build.plan(build.step(103)), by="anna").status is ProposalStatus.WAITING, "each has a minute of their own"
+    assert guarded.journal.made_since(first.created) == [("anna", third.created), ("agent", second.created), ("agent", first.created)]
+    guarded.cluster.clock.set_back(3600)
+    guarded.restart()
+    guarded.executor.recover()
+    assert guarded.budget.ask("agent", guarded.policy.limits), "a time to come counts as now"
+    guarded.cluster.clock.tick(3600 + 61)
+    guarded.restart()
+    guarded.executor.recover()
+    assert guarded.budget.ask("agent", guarded.policy.limits) == ""

@@ -421,3 +421,32 @@ def test_a_second_press_while_the_first_is_worked_on_does_nothing(desk):
     leave.set()
     until(lambda: "t:1" in screen.acks)
     assert [call[0] for call in executor.calls] == ["approve"]
+
+
+def test_a_press_that_nobody_answers_is_acknowledged_and_told(desk, monkeypatch):
+    monkeypatch.setattr("pveops.present.controller.SLOW_S", 0.05)
+    controller, executor, screen = desk()
+    go_on, real = threading.Event(), executor.deny
+
+    def frozen(proposal_id, reason=""):
+        assert go_on.wait(10)
+        return real(proposal_id, reason)
+
+    executor.deny = frozen
+    controller.open(samples.view())
+    controller.receive({"type": "deny", "card": screen.card["key"], "client": "a", "seq": 7, "at_ms": 0})
+    until(lambda: "a:7" in screen.acks and screen.card["message"] is not None)
+    assert screen.card["message"]["text"].startswith("No answer for")
+    assert all(action["off"] for action in screen.card["actions"]), "nothing else can be pressed meanwhile"
+    go_on.set()
+    until(lambda: screen.card["state"] == "denied")
+    assert screen.card["message"] is None
+
+
+def test_an_answer_in_the_last_moment_is_no_silence(desk, monkeypatch):
+    controller, _executor, screen = desk()
+    controller.open(samples.view())
+    card = next(iter(controller._cards.values()))
+    controller._slow(card, "a:1")
+    assert card.slow is None
+    assert screen.card["message"] is None

@@ -7,8 +7,18 @@ from pathlib import Path
 from pveops.frames.columns import TABLES
 from pveops.sim.faults.kinds import described
 from pveops.tools.library import standard
+from pveops.tools.library.asks import QUESTIONS
 
 HERE = Path(__file__).parent
+
+
+_ANSWERS_HEAD = [
+    "",
+    "## `ops.ask`",
+    "",
+    "What operators ask. Each answer is also a read tool (`pveops do ask.backup-truth`). `.attrs['answer']` says it in one sentence, `.attrs['source']` names what",
+    "was asked and how often. What could not be seen is a gap, never an empty row and never called missing.",
+]
 
 
 def frames() -> str:
@@ -36,6 +46,10 @@ def frames() -> str:
             "|---|---|---|",
         ]
         lines += [f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in table.columns]
+    lines += _ANSWERS_HEAD
+    for question in QUESTIONS:
+        lines += ["", f"## `ops.ask.{question.name}()`", "", question.doc, "", "| column | dtype | meaning |", "|---|---|---|"]
+        lines += [f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in question.table.columns]
     lines += [
         "",
         '## `ops.guest(101).metrics("1h")`',

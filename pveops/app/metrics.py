@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pveops.app.asked import extra, fitting_step_ms, moment_of, seconds_of, span_ms
 from pveops.base.errors import ConfigError, InputError, PveopsError
 from pveops.base.moments import Moment
 from pveops.model.queries import QUERIES, filled
 from pveops.model.refs import GuestRef, NodeRef
+from pveops.model.series import timeframe_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from pveops.clients.metrics.prometheus import Prometheus
     from pveops.settings.profile import Target
 
-Timeframe = Literal["hour", "day", "week", "month", "year"]
-_FRAMES_S: tuple[tuple[float, Timeframe], ...] = (
-    (3600, "hour"),
-    (86_400, "day"),
-    (7 * 86_400, "week"),
-    (31 * 86_400, "month"),
-    (366 * 86_400, "year"),
-)
 _STEPS_S = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400)
 _POINTS = 1500
 """Without a step, about so many points are asked for at most."""
@@ -135,11 +128,16 @@ class Metrics:
 
         from pveops.frames.frame import series_frame  # noqa: PLC0415
 
-        timeframe = next((name for most_s, name in _FRAMES_S if window_s <= most_s), None)
-        if timeframe is None or window_s <= 0:
-            raise InputError(f"Proxmox VE keeps one year of measurements, not {window_s:g} s.", hint="Ask for 1h, 24h, 7d, 30d or 365d.")
-        frame = series_frame(self._reader.series(ref, timeframe))
+        frame = series_frame(self._reader.series(ref, timeframe_of(window_s)))
         return frame[frame.index >= frame.index.max() - pd.Timedelta(seconds=window_s)] if len(frame) else frame
+
+    def server(self) -> Prometheus | None:
+        """The Prometheus, where one is set.
+
+        Raises:
+            ConfigError: one is set, and what it takes to ask it is not installed.
+        """
+        return self._prometheus() if self._target.prometheus_url else None
 
     def _prometheus(self) -> Prometheus:
         url = self._url()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
+from pveops.app.ask import Ask
 from pveops.app.asked import seconds_of
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
@@ -66,7 +67,7 @@ class Ops:
     @property
     def ports(self) -> Ports:
         """What tools of this cluster get."""
-        return Ports(self.name, self._reader, self._clock)
+        return Ports(self.name, self._reader, self._clock, self._metrics.server())
 
     @property
     def tools(self) -> Registry:
@@ -96,6 +97,11 @@ class Ops:
     def backups(self, *, storage: str | None = None) -> pd.DataFrame:
         """Backup archives, newest first."""
         return self._frame(BACKUPS, self._reader.backups(storage=storage))
+
+    @property
+    def ask(self) -> Ask:
+        """What operators ask: ``.backup_truth()``, ``.n_plus_one()``, ``.capacity_forecast()`` …; docs/frames.md lists all."""
+        return Ask(self._registry, lambda: self.ports, self._marked)
 
     @property
     def metrics(self) -> Metrics:
@@ -205,7 +211,7 @@ class Ops:
 
     def __repr__(self) -> str:
         kind = "simulated cluster" if self.simulated else "cluster"
-        return f"pveops: {kind} {self.name}, {len(self._registry)} tools. Try .nodes(), .guests(), .guest(101), .chat('help')."
+        return f"pveops: {kind} {self.name}, {len(self._registry)} tools. Try .nodes(), .guests(), .guest(101), .ask, .chat('help')."
 
 
 class GuestHandle:

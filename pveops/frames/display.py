@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pveops.base.clock import iso
-from pveops.base.units import fmt_bytes, fmt_duration, fmt_pct
+from pveops.base.units import NBSP, fmt_bytes, fmt_duration, fmt_pct
 
-_HEADS = {"vmid": "Guest", "cpu_fraction": "CPU", "mem_fraction": "RAM", "disk_fraction": "Disk", "used_fraction": "Used", "maxmem_bytes": "Memory",
-          "total_bytes": "Size", "exit_text": "Exit", "cpus": "CPUs", "mem_bytes": "Memory used", "maxdisk_bytes": "Disk size", "disk_bytes": "Disk used", "used_bytes": "Used", "memhost_bytes": "Memory on host", "hastate": "HA", "upid": "Task id", "volid": "Volume"}  # fmt: skip
-_SUFFIXES = ("_bytes_per_s", "_bytes", "_fraction", "_pct", "_s")
+_HEADS = {
+    "vmid": "Guest", "cpu_fraction": "CPU", "mem_fraction": "RAM", "disk_fraction": "Disk", "used_fraction": "Used",
+    "maxmem_bytes": "Memory", "total_bytes": "Size", "exit_text": "Exit", "cpus": "CPUs", "mem_bytes": "Memory used",
+    "maxdisk_bytes": "Disk size", "disk_bytes": "Disk used", "used_bytes": "Used", "memhost_bytes": "Memory on host", "hastate": "HA",
+    "upid": "Task id", "volid": "Volume", "vcpus": "Cores running", "age_s": "Age", "cpu_promised_fraction": "Cores per thread",
+    "mem_promised_bytes": "Memory promised", "mem_promised_fraction": "RAM promised", "disk_promised_bytes": "Disks promised",
+    "disk_promised_fraction": "Of its size", "by_ha": "By HA", "to_full_days": "Full in", "to_full_low_days": "At the soonest",
+    "to_full_high_days": "At the latest", "growth_bytes_per_day": "Growth", "growth_low_bytes_per_day": "At least",
+    "growth_high_bytes_per_day": "At most", "mem_high_bytes": "Memory at most", "mem_saved_bytes": "Saved",
+    "cpu_high_fraction": "CPU at most", "wear_left_fraction": "Life left",
+}  # fmt: skip
+
+
+def _days(days: float) -> str:
+    return fmt_duration(days * 86_400) if abs(days) < 1 else f"{days:.0f}{NBSP}d"
+
+
+_READ: Mapping[str, Callable[[float], str]] = {
+    "_bytes_per_s": lambda rate: f"{fmt_bytes(rate)}/s", "_bytes_per_day": lambda rate: f"{fmt_bytes(rate)}/d", "_bytes": fmt_bytes,
+    "_fraction": fmt_pct, "_s": fmt_duration, "_days": _days,
+}  # fmt: skip
+_SUFFIXES = ("_bytes_per_s", "_bytes_per_day", "_bytes", "_fraction", "_pct", "_s", "_days")
+_FIGURES = frozenset({"vmid", "cpus", "n", "vcpus", "copies", "guests", "by_ha", "stuck", "reallocated", "pending", "uncorrectable", "hours", "grew_by",
+                      "grew_per_day", "alike", "asked", "cpus_advised"})  # fmt: skip
 
 
 def heading(column: str) -> str:
@@ -31,14 +53,7 @@ def shown(column: str, value: Any, *, now: datetime | None = None) -> str:
     if isinstance(value, datetime):
         return moment(value, now=now)
     if isinstance(value, (int, float)):
-        if column.endswith("_bytes_per_s"):
-            return f"{fmt_bytes(value)}/s"
-        if column.endswith("_bytes"):
-            return fmt_bytes(value)
-        if column.endswith("_fraction"):
-            return fmt_pct(value)
-        if column.endswith("_s"):
-            return fmt_duration(value)
+        return next((read(value) for suffix, read in _READ.items() if column.endswith(suffix)), str(value))
     return str(value)
 
 
@@ -56,4 +71,4 @@ def plain(value: Any) -> Any:
 
 def numeric(column: str) -> bool:
     """Whether a column is aligned right."""
-    return column.endswith(_SUFFIXES) or column in ("vmid", "cpus", "n")
+    return column.endswith(_SUFFIXES) or column in _FIGURES

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from pveops.answers.ports import MetricsServer
 from pveops.base.clock import Clock
 from pveops.model.facts import Facts
 from pveops.model.refs import GuestRef, NodeRef, StorageRef
@@ -76,8 +77,16 @@ class Reader(Protocol):
         """Backup archives."""
         ...
 
-    def series(self, subject: GuestRef | NodeRef | StorageRef, timeframe: Any = "hour") -> Series:
+    def series(self, subject: GuestRef | NodeRef | StorageRef, timeframe: Any = "hour", *, highest: bool = False) -> Series:
         """Measurements."""
+        ...
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+        """The data of any read of the API."""
+        ...
+
+    def may(self, privilege: str, path: str) -> bool:
+        """Whether the token has a privilege on a path."""
         ...
 
     def node_status(self, node: str) -> dict[str, Any]:
@@ -91,8 +100,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a tool gets: a cluster to read, its name, a clock."""
+    """What a tool gets: a cluster to read, its name, a clock, and a server of measurements where one is set."""
 
     cluster: str
     reader: Reader
     clock: Clock
+    metrics: MetricsServer | None = None

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pveops.base.clock import Clock, SystemClock, from_epoch_s
 from pveops.base.errors import ApiError, Forbidden, InputError, PveopsError
+from pveops.base.together import each_of
 from pveops.clients.cluster import bulk, parse
 from pveops.clients.cluster.privileges import Privileges
-from pveops.clients.cluster.wire import Reply, Wire
+from pveops.clients.cluster.wire import Params, Reply, Wire
 from pveops.model.refs import GuestRef, NodeRef, StorageRef, check_node, check_storage
 from pveops.model.resources import Answer, Backup, ClusterStatus, Columns, Gap, Guest, Node, Snapshot, Storage
-from pveops.model.series import Series
+from pveops.model.series import Series, Timeframe
 from pveops.model.tasks import Outcome, Task, Upid
 from pveops.model.values import flag, fraction
 
 T = TypeVar("T")
-Timeframe = Literal["hour", "day", "week", "month", "year"]
 _AT_ONCE = 8
 """Requests under way at once for one answer."""
 _RRD_UNITS = {
@@ -59,6 +58,10 @@ class Reader:
         """The connection."""
         return self._wire
 
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """The data of any read of the API, as Proxmox VE wrote it."""
+        return self._wire.get(path, params).data
+
     def version(self) -> str:
         """The version text of the node that answers."""
         reply = self._wire.get("/version")
@@ -94,7 +97,7 @@ class Reader:
         rows, source, at = self._resources("node")
         gaps = (
             ()
-            if self._may("Sys.Audit", "/nodes")
+            if self.may("Sys.Audit", "/nodes")
             else (Gap(what="load of the nodes", why="the token may not see it", needs="Sys.Audit on /nodes"),)
         )
         return Answer(
@@ -124,7 +127,7 @@ class Reader:
     def storages(self) -> Answer[Storage]:
         """All storages, one row per node."""
         rows, source, at = self._resources("storage")
-        gaps = () if self._may("Datastore.Audit", "/storage") else (self._gap("some storages", "Datastore.Audit on /storage"),)
+        gaps = () if self.may("Datastore.Audit", "/storage") else (self._gap("some storages", "Datastore.Audit on /storage"),)
         storages = sorted((parse.storage(row) for row in rows), key=lambda storage: (storage.name, storage.node))
         return Answer(rows=tuple(storages), gaps=gaps, read_at=at, source=source)
 
@@ -226,9 +229,9 @@ class Reader:
         params = {"target": check_node(target)}
         return dict(self._wire.get(f"{ref.path}/migrate", params).data or {})
 
-    def series(self, subject: GuestRef | NodeRef | StorageRef, timeframe: Timeframe = "hour") -> Series:
-        """Measurements that Proxmox VE keeps itself (RRD); averages per step, missing values are ``None``."""
-        reply = self._wire.get(f"{subject.path}/rrddata", {"timeframe": timeframe, "cf": "AVERAGE"})
+    def series(self, subject: GuestRef | NodeRef | StorageRef, timeframe: Timeframe = "hour", *, highest: bool = False) -> Series:
+        """Measurements that Proxmox VE keeps itself (RRD): averages per step, or the highest; missing values are ``None``."""
+        reply = self._wire.get(f"{subject.path}/rrddata", {"timeframe": timeframe, "cf": "MAX" if highest else "AVERAGE"})
         rows = [row for row in reply.data if "time" in row]
         names = sorted({key for row in rows for key in row if key != "time"})
         times = tuple(from_epoch_s(int(row["time"])) for row in rows)
@@ -266,7 +269,7 @@ class Reader:
         gaps.extend(
             self._gap(f"backups in {row.name}", f"Datastore.AllocateSpace on /storage/{row.name} and VM.Backup on the guests")
             for row in chosen.values()
-            if not (self._may("Datastore.AllocateSpace", f"/storage/{row.name}") or self._may("Datastore.Allocate", f"/storage/{row.name}"))
+            if not (self.may("Datastore.AllocateSpace", f"/storage/{row.name}") or self.may("Datastore.Allocate", f"/storage/{row.name}"))
         )
         rows = [item for rows in answers.rows for item in rows]
         rows.sort(key=lambda item: (item.created is not None, item.created), reverse=True)
@@ -283,12 +286,13 @@ class Reader:
         return reply.data, f"{reply.endpoint} /cluster/resources", self._clock.now()
 
     def _guest_gaps(self) -> tuple[Gap, ...]:
-        return () if self._may("VM.Audit", "/vms") else (self._gap("some guests", "VM.Audit on /vms"),)
+        return () if self.may("VM.Audit", "/vms") else (self._gap("some guests", "VM.Audit on /vms"),)
 
     def _task_gaps(self) -> tuple[Gap, ...]:
-        return () if self._may("Sys.Audit", "/nodes") else (self._gap("tasks of others", "Sys.Audit on /nodes"),)
+        return () if self.may("Sys.Audit", "/nodes") else (self._gap("tasks of others", "Sys.Audit on /nodes"),)
 
-    def _may(self, privilege: str, path: str) -> bool:
+    def may(self, privilege: str, path: str) -> bool:
+        """Whether the token has a privilege on a path; yes where the server cannot tell."""
         try:
             return self.privileges().has(privilege, path)
         except ApiError:
@@ -302,8 +306,7 @@ class Reader:
         """Read each item, several at once; one that fails becomes a gap. If all fail, the first error is raised."""
         if not items:
             return Answer(rows=(), read_at=self._clock.now(), source="")
-        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items))) as pool:
-            results = list(pool.map(lambda item: _attempt(read, item), items))
+        results = each_of(items, read, _AT_ONCE)
         failed = [(item, got) for item, got in zip(items, results, strict=True) if isinstance(got, PveopsError)]
         if len(failed) == len(items):
             raise failed[0][1]
@@ -314,10 +317,3 @@ class Reader:
         return Answer(
             rows=tuple(got for got in results if not isinstance(got, PveopsError)), gaps=gaps, read_at=self._clock.now(), source=""
         )
-
-
-def _attempt(read: Callable[[Any], T], item: Any) -> T | PveopsError:
-    try:
-        return read(item)
-    except PveopsError as err:
-        return err

@@ -1,5 +1,6 @@
 """The tools that come with pveops."""
 
+from pveops.tools.library.asks import ASK_TOOLS
 from pveops.tools.library.bulk import BULK_TOOLS
 from pveops.tools.library.plans import PLAN_TOOLS
 from pveops.tools.library.reads import READ_TOOLS
@@ -10,4 +11,4 @@ __all__ = ["standard"]
 
 def standard() -> Registry:
     """A registry with all tools of pveops."""
-    return Registry((*READ_TOOLS, *PLAN_TOOLS, *BULK_TOOLS))
+    return Registry((*READ_TOOLS, *ASK_TOOLS, *PLAN_TOOLS, *BULK_TOOLS))

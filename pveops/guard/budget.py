@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -11,11 +10,8 @@ from typing import Any, Protocol
 from pveops.base.clock import Clock
 from pveops.base.errors import Denied
 from pveops.guard.limits import Limits
-from pveops.model.plan import Plan, Step
+from pveops.model.plan import Plan
 
-_NODE = re.compile(r"^/nodes/(?P<node>[^/]+)/")
-_STORAGE = re.compile(r"^/nodes/[^/]+/storage/(?P<storage>[^/]+)/")
-_STORAGE_PARAMETERS = ("storage", "targetstorage", "target-storage", "statestorage")
 _HOUR_S, _DAY_S = 3600, 86_400
 RATE_S = 60.0
 """The minute of ``rate.proposals_per_minute``."""
@@ -137,26 +133,16 @@ class Budget:
         return int((self._clock.now() - timedelta(seconds=seconds)).timestamp())
 
 
-def nodes_of(step: Step) -> tuple[str, ...]:
-    """Nodes that a step keeps busy: the one it is sent to and the one it moves something to."""
-    match = _NODE.match(step.call.path)
-    target = dict(step.call.params).get("target")
-    return tuple(dict.fromkeys([*([match["node"]] if match else []), *([str(target)] if target else [])]))
-
-
-def storages_of(step: Step) -> tuple[str, ...]:
-    """Storages that a step names."""
-    match, params = _STORAGE.match(step.call.path), dict(step.call.params)
-    named = [str(params[key]) for key in _STORAGE_PARAMETERS if params.get(key)]
-    return tuple(dict.fromkeys([*([match["storage"]] if match else []), *named]))
-
-
 def _concurrency(plan: Plan, limits: Limits, running: Sequence[Plan]) -> None:
-    for what, of, most in (("node", nodes_of, limits.concurrency.per_node), ("storage", storages_of, limits.concurrency.per_storage)):
-        busy = Counter(name for other in running for name in {name for step in other.steps for name in of(step)})
-        for name in sorted({name for step in plan.steps for name in of(step)}):
+    for what, most in (("node", limits.concurrency.per_node), ("storage", limits.concurrency.per_storage)):
+        busy = Counter(name for other in running for name in _touched(other, what))
+        for name in sorted(_touched(plan, what)):
             if busy[name] >= most:
                 raise _too_much(f"limit-{what}", f"{busy[name]} runs are under way on {what} {name}, and the limit is {most}")
+
+
+def _touched(plan: Plan, what: str) -> set[str]:
+    return {name for step in plan.steps for name in (step.nodes if what == "node" else step.storages)}
 
 
 def _too_much(rule: str, text: str) -> Denied:

@@ -17,6 +17,7 @@ class Course:
     waves: tuple[tuple[str, ...], ...]
     subject: Mapping[str, str]
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    storages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     inverse: Mapping[str, str] = field(default_factory=dict)
     """The key of the inverse step, of every step that has one."""
     flow: Flow = field(default_factory=lambda: Flow(waves=()))
@@ -28,6 +29,7 @@ class Course:
             waves=tuple(wave.steps for wave in plan.waves),
             subject={step.key: step.subject for step in plan.steps},
             nodes={step.key: step.nodes for step in plan.steps},
+            storages={step.key: step.storages for step in plan.steps},
             inverse={step.key: step.undo.key for step in plan.steps if step.undo is not None},
             flow=plan.flow or Flow(waves=()),
         )
@@ -68,23 +70,51 @@ class Course:
         return run.wave < 0 or all(by_key[key].phase.settled for key in self.waves[run.wave])
 
     def pick(self, run: Run) -> Run:
-        """The run with every step marked whose turn has come: in plan order, within the limits."""
+        """The run with every step marked whose turn has come: in plan order, within the limits of the plan and of the policy."""
+        if run.wave < 0:
+            return run
         wave = set(self.waves[run.wave])
         busy = [step for step in run.steps if step.picked or step.phase.working]
-        at_once = len(busy)
-        load = Counter(node for step in busy for node in self.nodes.get(step.key, ()))
+        places = _Places(self, run)
+        for step in busy:
+            places.take(step.key)
         held = {self.subject[step.key] for step in busy}
-        limited = bool(self.flow.waves)
         picked: set[str] = set()
         for step in run.steps:
-            subject, nodes = self.subject[step.key], self.nodes.get(step.key, ())
+            subject = self.subject[step.key]
             if step.phase is StepPhase.PENDING and not step.picked and step.key in wave:
-                room = not limited or (at_once < self.flow.at_once and all(load[node] < self.flow.per_node for node in nodes))
-                if room and subject not in held:
+                if subject not in held and places.room(step.key):
                     picked.add(step.key)
-                    at_once += 1
-                    load.update(nodes)
+                    places.take(step.key)
                 held.add(subject)
             elif step.phase is StepPhase.UNKNOWN:
                 held.add(subject)
         return replace(run, steps=tuple(replace(step, picked=True) if step.key in picked else step for step in run.steps))
+
+
+class _Places:
+    """What is under way: in all, on each node, with each storage."""
+
+    def __init__(self, course: Course, run: Run) -> None:
+        flow = course.flow
+        self._course = course
+        self._limited = bool(flow.waves)
+        self._left = flow.at_once
+        self._per_node = min(flow.per_node, run.per_node or flow.per_node)
+        self._per_storage = run.per_storage
+        self._nodes: Counter[str] = Counter()
+        self._storages: Counter[str] = Counter()
+
+    def take(self, key: str) -> None:
+        """A step is under way."""
+        self._left -= 1
+        self._nodes.update(self._course.nodes.get(key, ()))
+        self._storages.update(self._course.storages.get(key, ()))
+
+    def room(self, key: str) -> bool:
+        """Whether one more may be."""
+        if not self._limited:
+            return True
+        if self._left <= 0 or any(self._nodes[node] >= self._per_node for node in self._course.nodes.get(key, ())):
+            return False
+        return not self._per_storage or all(self._storages[name] < self._per_storage for name in self._course.storages.get(key, ()))

@@ -54,6 +54,7 @@ class RunEvent:
         unsure: the task ended in a way that tells nothing about its work.
         lines: last lines of the task's log, or where was looked.
         retry: whether the executor looks again by itself.
+        per_node, per_storage: with ``opened``, most steps under way on one node and with one storage, by the limits in force; 0 for no such limit.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -70,3 +71,5 @@ class RunEvent:
     unsure: bool = False
     lines: tuple[str, ...] = ()
     retry: bool = False
+    per_node: int = 0
+    per_storage: int = 0

@@ -267,7 +267,8 @@ class Executor:
         approval = write_approved(proposal, rule)
         data = {"approval": approval, "channel": channel, "run": run_id, "digest": proposal.digest, "policy": proposal.policy_hash}
         self._ledger.append("proposal.approved", actor=who.name, correlation=proposal.correlation, proposal=proposal.id, data=data)
-        first = RunEvent(kind="opened", at=now, actor=who.name)
+        most = self._policy.limits.concurrency
+        first = RunEvent(kind="opened", at=now, actor=who.name, per_node=most.per_node, per_storage=most.per_storage)
         saved = self._journal.open_run(approved, run_id, approval, first, Said("proposal.approved", who.name, proposal.plan.summary))
         crash_point("wrote_opened")
         self._dispatcher.submit(run_id)

@@ -102,7 +102,8 @@ def _commands(run: Run) -> tuple[Command, ...]:
 
 def _evolve(run: Run, event: RunEvent, course: Course) -> Run:
     if event.kind == "opened":
-        return _settle(replace(run, approved_by=event.actor, started=event.at), event, course)
+        begun = replace(run, approved_by=event.actor, started=event.at, per_node=event.per_node, per_storage=event.per_storage)
+        return _settle(begun, event, course)
     if run.status.ended:
         raise ValueError(f"{event.kind} cannot happen to a run that is {run.status}")
     if event.kind in _OF_THE_RUN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -326,14 +327,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _stamp(folder: Path) -> tuple[Any, ...]:
-    stamps = []
-    limits = folder / _LIMITS
-    for file in [*_files(folder), *([limits] if limits.exists() else [])]:
-        status = file.stat()
-        if stat.S_IMODE(status.st_mode) & 0o022:
-            raise ConfigError(f"others may write to {file}")
-        stamps.append((file.name, status.st_mtime_ns, status.st_size, status.st_ino))
-    return tuple(stamps)
+    """What tells whether the files have changed. Every question asks it first, so it reads the folder once."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.stat()) for entry in entries if entry.name.endswith(".cedar") or entry.name == _LIMITS)
+            modes = [(str(folder), folder.stat().st_mode), *((str(folder / name), status.st_mode) for name, status in found)]
+    except OSError as err:
+        raise ConfigError(f"the folder {folder} cannot be read ({err.strerror})") from err
+    for name, mode in modes:
+        if stat.S_IMODE(mode) & 0o022:
+            raise ConfigError(f"others may write to {name}")
+    return tuple((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)
 
 
 def _load(folder: Path, restrictions: Sequence[Restriction]) -> _Loaded:

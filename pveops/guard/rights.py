@@ -29,6 +29,8 @@ def may(policy: Policy, gate: Gate, who: Principal, proposal: Proposal, *, chann
 
 
 def _approve(gate: Gate, who: Principal, proposal: Proposal, *, channel: str) -> str:
+    if not proposal.status.open:
+        return "It is decided."
     if who.kind != "person" or not who.public_key:
         return "Only a person with a key approves."
     if any(vote.person == who.person for vote in proposal.votes):

@@ -15,6 +15,8 @@ Method = Literal["POST", "PUT", "DELETE"]
 Op = Literal["is", "has", "lacks", "restarted"]
 MOST_AT_ONCE = 32
 _NODE = re.compile(r"^/nodes/(?P<node>[A-Za-z0-9-]+)(?:/|$)")
+_STORAGE = re.compile(r"^/nodes/[^/]+/storage/(?P<storage>[^/]+)/")
+_STORAGE_PARAMETERS = ("storage", "targetstorage", "target-storage", "statestorage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,14 @@ class Step:
     def nodes(self) -> tuple[str, ...]:
         """The nodes that have work with it: a migration has two."""
         target = dict(self.call.params).get("target")
-        return tuple(name for name in (self.node, str(target or "")) if name)
+        return tuple(dict.fromkeys(name for name in (self.node, str(target or "")) if name))
+
+    @property
+    def storages(self) -> tuple[str, ...]:
+        """The storages that the call names."""
+        match, params = _STORAGE.match(self.call.path), dict(self.call.params)
+        named = [str(params[key]) for key in _STORAGE_PARAMETERS if params.get(key)]
+        return tuple(dict.fromkeys([*([match["storage"]] if match else []), *named]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,10 @@ class Run:
     """What must hold at the end was read."""
     undo: tuple[StepState, ...] = ()
     """Inverse steps of what is taken back by itself, in order."""
+    per_node: int = 0
+    """Most steps under way on one node, by the limits in force when it was approved; 0 for no such limit."""
+    per_storage: int = 0
+    """The same of steps that name one storage."""
 
     @property
     def current(self) -> StepState | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,16 @@ from pveops.model.proposal import Proposal, ProposalStatus
 from pveops.store.tables import FeedRow, JournalRow, LeaseRow, ProposalRow, RunRow, WorkerRow
 
 E = TypeVar("E")
+_NEWS = (
+    select(func.count())
+    .select_from(JournalRow)
+    .join(RunRow, RunRow.id == JournalRow.run_id)
+    .where(RunRow.proposal_id == ProposalRow.id)
+    .correlate(ProposalRow)
+    .scalar_subquery()
+)
+_VERSION = (ProposalRow.version + _NEWS).label("version")
+"""Every event of its run makes a proposal newer. It is counted where it is read: to write it down would write the whole plan each time."""
 
 
 class SqlJournal(Generic[E]):
@@ -70,14 +80,14 @@ class SqlJournal(Generic[E]):
     def proposal(self, proposal_id: str) -> Proposal:
         """One proposal. Raises ``UnknownName``."""
         with Session(self._engine) as session:
-            row = session.get(ProposalRow, proposal_id)
+            row = session.execute(select(ProposalRow.body, _VERSION).where(ProposalRow.id == proposal_id)).one_or_none()
             if row is None:
                 raise UnknownName(f"There is no proposal {proposal_id}.", hint="`pveops proposals ls` shows them.")
             return replace(decode(Proposal, row.body), version=row.version)
 
     def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
         """Proposals, newest first; ``only_open``: waiting ones and those whose run holds its guests."""
-        query = select(ProposalRow.body, ProposalRow.version).order_by(ProposalRow.number.desc()).limit(limit)
+        query = select(ProposalRow.body, _VERSION).order_by(ProposalRow.number.desc()).limit(limit)
         if only_open:
             running = select(RunRow.proposal_id).where(RunRow.open)
             query = query.where((ProposalRow.status == ProposalStatus.WAITING.value) | ProposalRow.id.in_(running))
@@ -139,7 +149,7 @@ class SqlJournal(Generic[E]):
 
         Args:
             run_id: the run.
-            proposal_id: its proposal, whose version grows.
+            proposal_id: its proposal.
             events: in order.
             seen: how many events of the run the writer knows.
             worker: who holds the run; empty for a person's word, which needs no lease.
@@ -151,21 +161,20 @@ class SqlJournal(Generic[E]):
         Raises:
             Used: another worker has taken the run over; nothing was written.
         """
-        with self._lock, Session(self._engine) as session, session.begin():
-            self._in_turn(session)
+        with self._lock, self._engine.begin() as connection:
+            self._in_turn(connection)
             if worker:
-                holder = session.scalar(select(LeaseRow.worker).where(LeaseRow.run_id == run_id))
+                holder = connection.scalar(select(LeaseRow.worker).where(LeaseRow.run_id == run_id))
                 if holder != worker:
                     raise Used(
                         f"{holder or 'Nobody'} carries the run {run_id} now, not {worker}.", hint="Nothing was written; it goes on there."
                     )
-            count = session.scalar(select(func.count()).select_from(JournalRow).where(JournalRow.run_id == run_id)) or 0
+            count = connection.scalar(select(func.count()).select_from(JournalRow).where(JournalRow.run_id == run_id)) or 0
             if count != seen:
-                return self._events(session, run_id, seen)
-            session.add_all(JournalRow(run_id=run_id, body=encode(event)) for event in events)
-            session.execute(update(ProposalRow).where(ProposalRow.id == proposal_id).values(version=ProposalRow.version + 1))
-            for line in said:
-                self._feed(session, proposal_id, line)
+                return self._events(connection, run_id, seen)
+            connection.execute(insert(JournalRow), [{"run_id": run_id, "body": encode(event)} for event in events])
+            if said:
+                connection.execute(insert(FeedRow), [self._line(proposal_id, line) for line in said])
         if said:
             self._on_news()
         return []
@@ -267,15 +276,18 @@ class SqlJournal(Generic[E]):
                 for row in rows
             ]
 
-    def _in_turn(self, session: Session) -> None:
+    def _in_turn(self, session: Session | Connection) -> None:
         """One writer at a time, in every process: else a later number of the feed could be seen before an earlier one."""
         if self._postgres:
             session.execute(text("SELECT pg_advisory_xact_lock(7318008001)"))
 
     def _feed(self, session: Session, proposal_id: str, said: Said) -> None:
-        session.add(FeedRow(at=iso(self._clock.now()), kind=said.kind, proposal_id=proposal_id, actor=said.actor, text=said.text))
+        session.add(FeedRow(**self._line(proposal_id, said)))
 
-    def _events(self, session: Session, run_id: str, after: int) -> list[E]:
+    def _line(self, proposal_id: str, said: Said) -> dict[str, Any]:
+        return {"at": iso(self._clock.now()), "kind": said.kind, "proposal_id": proposal_id, "actor": said.actor, "text": said.text}
+
+    def _events(self, session: Session | Connection, run_id: str, after: int) -> list[E]:
         query = select(JournalRow.body).where(JournalRow.run_id == run_id).order_by(JournalRow.seq).offset(after)
         return [decode(self._event_type, body) for body in session.scalars(query)]
 

@@ -29,26 +29,31 @@ def ev(kind, step="", **more):
     return RunEvent(kind=kind, at=more.pop("at", NOW), step=step, **more)
 
 
-def course(*waves, subjects=None, nodes=None, inverse=None, **flow):
+def course(*waves, subjects=None, nodes=None, storages=None, inverse=None, **flow):
     made = Flow(
         waves=tuple(Wave(name=f"wave {n}", steps=tuple(wave.split())) for n, wave in enumerate(waves, start=1)),
         **{"at_once": 9, "per_node": 9, **flow},
     )
     keys = [key for wave in made.waves for key in wave.steps]
     return Course(
-        tuple(wave.steps for wave in made.waves), {key: (subjects or {}).get(key, key) for key in keys}, nodes or {}, inverse or {}, made
+        tuple(wave.steps for wave in made.waves),
+        {key: (subjects or {}).get(key, key) for key in keys},
+        nodes or {},
+        storages or {},
+        inverse or {},
+        made,
     )
 
 
 class Talk:
     """A run and its course; ``>>`` adds events, ``asks`` are the commands that came of the last one."""
 
-    def __init__(self, of):
+    def __init__(self, of, **most):
         self.course = of
         self.run = fresh("r", "p", [key for wave in of.waves for key in wave])
         self.asks = ()
         self.journal = []
-        self >> ev("opened", actor="anna")
+        self >> ev("opened", actor="anna", **most)
 
     def __rshift__(self, event):
         self.run, commands = decide(self.run, event, self.course)
@@ -99,6 +104,17 @@ def test_limits_at_once_per_node_and_per_subject():
     talk = Talk(course("s1 s2 s3 s4", nodes=nodes, per_node=1))
     assert talk.asks == ("check s1", "check s3")
     assert talk.good("s1").asks == ("check s2", "check s4")
+    talk = Talk(course("s1 s2 s3 s4", nodes=nodes, per_node=2), per_node=1)
+    assert talk.asks == ("check s1", "check s3"), "the limits of the policy count where they are narrower"
+    talk = Talk(course("s1 s2 s3 s4", nodes=nodes, per_node=1), per_node=9)
+    assert talk.asks == ("check s1", "check s3"), "and those of the plan where they are"
+    disks = {"s1": ("ceph",), "s2": ("ceph",), "s3": ("local", "ceph"), "s4": ("local",)}
+    talk = Talk(course("s1 s2 s3 s4", storages=disks), per_storage=1)
+    assert talk.asks == ("check s1", "check s4")
+    assert talk.good("s4").asks == ()
+    assert talk.good("s1").asks == ("check s2",)
+    assert talk.good("s2").asks == ("check s3",)
+    assert Talk(course("s1 s2 s3 s4", storages=disks)).asks == ("check s1", "check s2", "check s3", "check s4")
     talk = Talk(course("s1 s2 s3", subjects={"s1": "g", "s2": "g"}))
     assert talk.asks == ("check s1", "check s3")
     assert talk.good("s1").asks == ("check s2",)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pveops.base.errors import ConfigError, Denied
-from pveops.guard.budget import Budget, nodes_of, storages_of
+from pveops.guard.budget import Budget
 from pveops.guard.limits import Limits, parse_limits
 from pveops.guard.policy import SETS, shipped
 from pveops.model.plan import WireCall
@@ -156,8 +156,8 @@ def test_how_many_runs_a_node_and_a_storage_bear(budget):
             running=[build.plan(build.step(call=WireCall(method="POST", path="/nodes/pve1/qemu/102/clone", params=(("storage", "nfs"),))))],
         )  # fmt: skip
     spend(budget, build.plan(), one, running=[build.plan(build.step(call=WireCall(method="PUT", path="/cluster/options")))])
-    assert nodes_of(build.step()) == ("pve1", "pve2")
-    assert storages_of(build.step()) == ()
+    assert build.step().nodes == ("pve1", "pve2")
+    assert build.step().storages == ()
 
 
 def test_proposals_per_minute(budget):

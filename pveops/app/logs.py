@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from socket import gethostname
+from typing import TYPE_CHECKING
 
 from pveops.app.asked import extra, fitting_step_ms, moment_of, seconds_of, span_ms
-from pveops.base.errors import Forbidden, InputError, PveopsError
+from pveops.app.events import span_of
+from pveops.base.errors import InputError
 from pveops.base.moments import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pveops.app.collecting import Files
+    from pveops.app.events import Event
     from pveops.base.clock import Clock
     from pveops.clients.cluster.read import Reader
     from pveops.clients.logs.elastic import ElasticLogs
     from pveops.clients.logs.embedded import EmbeddedLogs
+    from pveops.clients.logs.receiver import Receiver
     from pveops.settings.profile import Target
 
 _STEPS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21_600, 86_400, 604_800)
 _BARS = 120
 """Without a step, about so many are counted at most."""
-_AT_ONCE = 4
+_MINED = 100_000
 _BY = ("severity", "host", "unit", "source")
 
 
@@ -42,7 +47,7 @@ class Logs:
         return self._store().source
 
     def search(self, query: str = "", since: Moment = "2h", until: Moment = "now", *, limit: int = 500) -> pd.DataFrame:
-        """Lines that are asked for, newest first: ``time host unit severity vmid message source``. docs/logs.md tells the language.
+        """Lines that are asked for, newest first: ``time host unit severity vmid message source task``. docs/logs.md tells the language.
 
         Raises:
             InputError: the query or the span is none; with what to write instead.
@@ -72,41 +77,67 @@ class Logs:
             raise InputError("That step is too narrow for the span.", hint="Leave it out, or take a wider one.")
         return counts_frame(store.count(parse(query), start_ms - start_ms % step_ms, end_ms, step_ms, by))
 
-    def around(self, event: Moment, query: str = "", *, minutes: float = 5, limit: int = 500) -> pd.DataFrame:
-        """Lines shortly before and after a time. Raises as ``search``."""
-        moment = moment_of(event, self._clock)
-        return self.search(query, moment - timedelta(minutes=minutes), moment + timedelta(minutes=minutes), limit=limit)
+    def patterns(self, query: str = "", since: Moment = "24h", until: Moment = "now", *, limit: int = 100) -> pd.DataFrame:
+        """Lines that differ in numbers and names only, as one row each: those that are new first, then those that come in bursts, then the most.
 
-    def collect(self, since: Moment = "1h") -> pd.DataFrame:
-        """Read the journal of every node and the cluster's log into the store: ``what lines new why``; a line known already is not kept twice.
+        ``pattern lines before new burst first last peak severity unit hosts example``: ``before`` counts the span of the same length before, ``peak`` is
+        the minute with the most. At most the newest 100,000 lines of both spans are looked at; ``.attrs`` says when there were more.
 
-        What cannot be read is a row with ``why``, and ``.attrs['complete']`` is False.
+        Raises:
+            InputError, TransportError, ConfigError: as ``search``; ConfigError also where the extra is not installed.
+        """
+        store = self._store()
+        from pveops.clients.logs.language import parse  # noqa: PLC0415
+        from pveops.frames.logs import patterns_frame  # noqa: PLC0415
+
+        with extra("logs"):
+            from pveops.clients.logs.patterns import mined  # noqa: PLC0415 - its library is loaded when the first pattern is asked for
+        start_ms, end_ms = span_ms(since, until, self._clock)
+        wanted = parse(query)
+        found = store.search(wanted, 2 * start_ms - end_ms, end_ms, _MINED)
+        known = store.count(parse(""), 2 * start_ms - end_ms, start_ms, end_ms - start_ms)
+        return patterns_frame(found, mined(found.lines, start_ms, end_ms), compared=any(map(sum, known.counts.values())), limit=limit)
+
+    def around(self, event: Event, query: str = "", *, minutes: float = 5, limit: int = 500) -> pd.DataFrame:
+        """Lines from shortly before until shortly after an event: a time, a task id, a row of ``ops.tasks()`` or ``ops.timeline()``. Raises as ``search``.
+
+        For a task the span is all of its life; its own lines are those with its id as ``task``.
+        """
+        began, ended = span_of(event, self._reader, self._clock)
+        return self.search(query, began - timedelta(minutes=minutes), ended + timedelta(minutes=minutes), limit=limit)
+
+    def collect(self, since: Moment = "1h", *, nodes: Iterable[str] = ()) -> pd.DataFrame:
+        """Read journals of nodes (all by default), the cluster's log and logs of tasks into the store: ``what lines new why``.
+
+        A line known already is not kept twice. What cannot be read is a row with ``why``, and ``.attrs['complete']`` is False.
 
         Raises:
             TransportError: the cluster does not answer at all, or the store takes no lines.
         """
         store = self._store()
-        import pandas as pd  # noqa: PLC0415
+        from pveops.app.collecting import collect  # noqa: PLC0415
 
-        from pveops.clients.logs.journal import cluster_lines, node_lines  # noqa: PLC0415
+        return collect(store, self._reader, moment_of(since, self._clock), self._clock.now(), only=tuple(nodes))
 
-        wire = self._reader.wire
-        first, last = int(moment_of(since, self._clock).timestamp()), int(self._clock.now().timestamp()) + 60
-        nodes = self._reader.nodes().rows
-        jobs: list[tuple[str, Any]] = [("cluster log", lambda: cluster_lines(wire))]
-        jobs += [(f"journal of {node.name}", lambda name=node.name: node_lines(wire, name, first, last)) for node in nodes]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(lambda job: _attempt(job[1]), jobs))
-        rows: list[dict[str, Any]] = []
-        for (what, _), lines in zip(jobs, found, strict=True):
-            if isinstance(lines, PveopsError):
-                rows.append({"what": what, "lines": None, "new": None, "why": lines.message, "needs": _needs(lines)})
-            else:
-                rows.append({"what": what, "lines": len(lines), "new": store.add(lines), "why": None, "needs": ""})
-        frame = pd.DataFrame(rows).astype({"lines": "Int64", "new": "Int64"})
-        gaps = [{"what": row["what"], "why": row["why"], "needs": row["needs"]} for row in rows if row["why"]]
-        frame.attrs.update(table="collected", source=store.source, complete=not gaps, gaps=gaps)
-        return frame.drop(columns="needs")
+    def files(self, *paths: str | Path) -> Files:
+        """Log files of this machine, to be read into the store: ``.look()`` reads what is new since the last look, whoever looked then.
+
+        A file that was moved aside is read to its end first; what may be missing is said in ``why``.
+
+        Raises:
+            ConfigError: another process reads files into the store of this home.
+        """
+        store = self._store()
+        from pveops.app.collecting import Files  # noqa: PLC0415
+
+        return Files(store, self._target.home.make(), [Path(path) for path in paths], gethostname(), self._clock)
+
+    def receiver(self, say: Callable[[str], None]) -> Receiver:
+        """A syslog server that keeps what comes; ``say`` is told what people must know."""
+        store = self._store()
+        from pveops.clients.logs.receiver import Receiver  # noqa: PLC0415
+
+        return Receiver(store.add, self._clock, say)
 
     def tail(self, query: str = "", *, every_s: float = 5.0, seconds: float = 60.0) -> Iterator[str]:
         """New lines as they come, for so many seconds: reads the cluster every ``every_s`` seconds and yields lines as text. Raises as ``search``."""
@@ -142,14 +173,3 @@ class Logs:
 
                     self._opened = EmbeddedLogs(self._target.home.make().root / "loglines.db")
         return self._opened
-
-
-def _attempt(read: Any) -> Any:
-    try:
-        return read()
-    except PveopsError as err:
-        return err
-
-
-def _needs(err: PveopsError) -> str:
-    return "Sys.Syslog" if isinstance(err, Forbidden) else ""

@@ -14,6 +14,7 @@ FIELDS: Mapping[str, Kind] = {
     "host": "word",
     "unit": "word",
     "source": "word",
+    "task": "word",
     "severity": "number",
     "vmid": "number",
     "time": "time",
@@ -28,7 +29,10 @@ LONGEST_WORD = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line. ``time_ms`` is Unix time in milliseconds, ``severity`` syslog's number (0 to 7), ``vmid`` the guest it is about.
+    """One line.
+
+    ``time_ms`` is Unix time in milliseconds, ``severity`` syslog's number (0 to 7), ``vmid`` the guest it is about, ``task`` the task (a UPID) that
+    it is of or names.
 
     ``mark`` tells lines apart that agree in all else (a cursor, a line number): with it the same line collected twice has the same ``uid``.
     """
@@ -41,6 +45,7 @@ class LogLine:
     vmid: int | None = None
     source: str = ""
     mark: str = ""
+    task: str = ""
 
     @property
     def uid(self) -> str:
@@ -49,7 +54,7 @@ class LogLine:
 
 
 def key(line: LogLine) -> bytes:
-    """The ``uid`` of a line as it is kept: 12 bytes."""
+    """The ``uid`` of a line as it is kept: 12 bytes. ``task`` is not in it: it follows from the rest."""
     text = (
         f"{line.time_ms}\x1f{line.host}\x1f{line.unit}\x1f{line.message}\x1f{line.severity}\x1f{line.vmid}\x1f{line.source}\x1f{line.mark}"
     )

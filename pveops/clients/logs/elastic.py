@@ -25,11 +25,13 @@ from pveops.model.logs import Counts, Found, LogLine, tokens
 
 T = TypeVar("T")
 _BULK = 2000
+_PAGE = 10_000
+"""The server gives no more hits at once."""
 _TOP = 1000
 """A count by a field tells so many of its values apart."""
-_FIELDS = ("time_ms", "host", "unit", "severity", "vmid", "source", "mark", "message")
+_FIELDS = ("time_ms", "host", "unit", "severity", "vmid", "source", "mark", "message", "task")
 _KEYWORD = {"type": "keyword", "ignore_above": 8000}
-_MAPPING = {
+_MAPPING: dict[str, Any] = {
     "dynamic": False,
     "_source": {"excludes": ["tokens"]},
     "properties": {
@@ -37,6 +39,7 @@ _MAPPING = {
         "host": _KEYWORD,
         "unit": _KEYWORD,
         "source": _KEYWORD,
+        "task": _KEYWORD,
         "uid": _KEYWORD,
         "severity": {"type": "short"},
         "vmid": {"type": "long"},
@@ -112,18 +115,29 @@ class ElasticLogs:
         self._ask(lambda: self._client.indices.refresh(index=f"{self._name}-*"))
 
     def search(self, query: Query, start_ms: int, end_ms: int, limit: int = 500) -> Found:
-        """Lines of a span (from ``start_ms``, before ``end_ms``) that are asked for, newest first. At most 10,000."""
-        order = [{"time_ms": "desc"}, {"uid": "asc"}]
+        """Lines of a span (from ``start_ms``, before ``end_ms``) that are asked for, newest first."""
+        most = min(limit, _PAGE)
+        answer = self._page(query, start_ms, end_ms, most, None)
+        hits, total = answer["hits"]["hits"], int(answer["hits"]["total"]["value"])
+        while len(hits) % _PAGE == 0 and len(hits) < min(limit, total):
+            page = self._page(query, start_ms, end_ms, min(limit - len(hits), _PAGE), hits[-1]["sort"])["hits"]["hits"]
+            if not page:
+                break
+            hits += page
+        return Found(lines=tuple(_line(hit["_source"]) for hit in hits), total=total, source=self.source)
+
+    def _page(self, query: Query, start_ms: int, end_ms: int, size: int, after: list[Any] | None) -> Any:
         body: dict[str, Any] = {
             "query": _spanned(query, start_ms, end_ms),
-            "size": min(limit, 10_000),
-            "sort": order,
-            "track_total_hits": True,
+            "size": size,
+            "sort": [{"time_ms": "desc"}, {"uid": "asc"}],
+            "track_total_hits": after is None,
         }
+        if after is not None:
+            body["search_after"] = after
         answer = self._ask(lambda: self._client.search(index=f"{self._name}-*", **body))
         self._whole(answer)
-        lines = tuple(_line(hit["_source"]) for hit in answer["hits"]["hits"])
-        return Found(lines=lines, total=int(answer["hits"]["total"]["value"]), source=self.source)
+        return answer
 
     def count(self, query: Query, start_ms: int, end_ms: int, step_ms: int, by: str = "") -> Counts:
         """How many lines were asked for per step, in all or by ``severity``, ``host``, ``unit`` or ``source``."""
@@ -154,6 +168,8 @@ class ElasticLogs:
         self._client.indices.put_index_template(
             name=self._name, index_patterns=[f"{self._name}-*"], template={"settings": {"number_of_replicas": 0}, "mappings": _MAPPING}
         )
+        if self._client.indices.exists(index=f"{self._name}-*", allow_no_indices=False):
+            self._client.indices.put_mapping(index=f"{self._name}-*", properties=_MAPPING["properties"])  # indices of an earlier version
 
     def _bulk(self, lines: Sequence[LogLine]) -> int:
         new = 0
@@ -214,6 +230,7 @@ def _line(source: Mapping[str, Any]) -> LogLine:
         source=source.get("source", ""),
         mark=source.get("mark", ""),
         message=source.get("message", ""),
+        task=source.get("task", ""),
     )
 
 

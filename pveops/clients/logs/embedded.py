@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from pveops.model.logs import LONGEST_WORD, Counts, Found, LogLine, key, tokens
 _LINES = """
 CREATE TABLE IF NOT EXISTS {}(
   id INTEGER PRIMARY KEY, uid BLOB NOT NULL, time_ms INTEGER NOT NULL, host TEXT NOT NULL, unit TEXT NOT NULL, severity INTEGER NOT NULL,
-  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL)
+  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL,
+  task TEXT NOT NULL)
 """
 _SCHEMA = (
     _LINES.format("lines"),
@@ -27,20 +28,24 @@ _SCHEMA = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(tokens, content='', columnsize=0, tokenize=\"ascii tokenchars '_'\")",
     "CREATE VIRTUAL TABLE IF NOT EXISTS known USING fts5vocab(words, 'row')",
 )
-_FROM_1 = (
-    _LINES.format("lines_2"),
-    "INSERT INTO lines_2 SELECT id, uid, time_ms, host, unit, severity, vmid, source, mark, message FROM lines",
-    "DROP TABLE lines",
-    "ALTER TABLE lines_2 RENAME TO lines",
-)
-_VERSION = 2
+_UPGRADES: Mapping[int, tuple[str, ...]] = {
+    1: (
+        _LINES.format("lines_2"),
+        "INSERT INTO lines_2 SELECT id, uid, time_ms, host, unit, severity, vmid, source, mark, message, '' FROM lines",
+        "DROP TABLE lines",
+        "ALTER TABLE lines_2 RENAME TO lines",
+    ),
+    2: ("ALTER TABLE lines ADD COLUMN task TEXT NOT NULL DEFAULT ''",),
+}
+"""What makes a file of an earlier version one of this."""
+_VERSION = 3
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
     "cache_size=-32000",  # KiB: the inner pages of the indices of some millions of lines
     "wal_autocheckpoint=8000",  # pages: a page that is written by many batches goes into the file once
 )
-_COLUMNS = "time_ms, host, unit, severity, vmid, source, mark, message"
+_COLUMNS = "time_ms, host, unit, severity, vmid, source, mark, message, task"
 _HOUR_MS = 3_600_000
 _ENDLESS = re.compile(rf"\w{{{LONGEST_WORD + 1}}}")
 _PATTERNS = 2000
@@ -90,7 +95,7 @@ class EmbeddedLogs:
             version = self._version()  # again: another process may have been faster
             if version > _VERSION:
                 raise ConfigError(f"{self._path} was written by a newer version of pveops.", hint="Upgrade pveops, or name another file.")
-            for statement in (*(_FROM_1 if version == 1 else ()), *_SCHEMA):
+            for statement in (*_UPGRADES.get(version, ()), *_SCHEMA):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version={_VERSION}")
 
@@ -120,10 +125,10 @@ class EmbeddedLogs:
     def _insert(self, lines: Sequence[LogLine]) -> int:
         before: int = self._db.execute("SELECT ifnull(max(id), 0) FROM lines").fetchone()[0]
         rows = (
-            (number, uid, line.time_ms, line.host, line.unit, line.severity, line.vmid, line.source, line.mark, line.message)
+            (number, uid, line.time_ms, line.host, line.unit, line.severity, line.vmid, line.source, line.mark, line.message, line.task)
             for (number, line), uid in zip(enumerate(lines, before + 1), map(key, lines), strict=True)
         )
-        new = self._db.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows).rowcount
+        new = self._db.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows).rowcount
         fresh: Iterable[int] = range(before + 1, before + 1 + len(lines))
         if new < len(lines):
             fresh = [row[0] for row in self._db.execute("SELECT id FROM lines WHERE id > ?", (before,))]
@@ -279,6 +284,8 @@ def _sqlite_glob(glob: str) -> str:
     return "".join(part if part in "*?" else f"[{part[-1]}]" if part[-1] in "*?[" else part[-1] for part in parts)
 
 
-def _line(row: tuple[int, str, str, int, int | None, str, str, str]) -> LogLine:
-    time_ms, host, unit, severity, vmid, source, mark, message = row
-    return LogLine(time_ms=time_ms, host=host, unit=unit, severity=severity, vmid=vmid, source=source, mark=mark, message=message)
+def _line(row: tuple[int, str, str, int, int | None, str, str, str, str]) -> LogLine:
+    time_ms, host, unit, severity, vmid, source, mark, message, task = row
+    return LogLine(
+        time_ms=time_ms, host=host, unit=unit, severity=severity, vmid=vmid, source=source, mark=mark, message=message, task=task
+    )

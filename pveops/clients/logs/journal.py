@@ -1,23 +1,18 @@
-"""Log lines out of a cluster: the journal of each node and the log of the cluster, as Proxmox VE tells them."""
+"""Log lines out of a cluster: journals of nodes, the log of the cluster, logs of tasks, as Proxmox VE tells them."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pveops.base.redact import redact
 from pveops.clients.cluster.wire import Wire
+from pveops.clients.logs.made import made, taken_apart
 from pveops.model.logs import LogLine
 from pveops.model.refs import check_node
+from pveops.model.tasks import Task
 
-_LINE = re.compile(
-    r"^(?P<when>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) (?P<host>\S+) (?P<unit>[^\s:\[]+)(?:\[\d+\])?: ?(?P<message>.*)$", re.DOTALL
-)
-_VMID = re.compile(r"\b(?:VM|CT|vmid|guest) (?P<vmid>\d{3,9})\b|UPID:[^:]+(?::[0-9A-F]+){3}:\w+:(?P<task>\d{3,9}):")
-_LONGEST = 16_000
+_SEVERITY = {"TASK ERROR": 3, "ERROR:": 3, "TASK WARNINGS": 4, "WARNING:": 4, "WARN:": 4}
 
 
 def node_lines(wire: Wire, node: str, since_s: int, until_s: int) -> list[LogLine]:
@@ -38,19 +33,12 @@ def lines_of(rows: Iterable[str], node: str, *, ahead_s: int, until_s: int) -> I
     """Lines of a journal as text. They hold no year and the node's own time: ``ahead_s`` before UTC's, none after ``until_s`` (Unix seconds)."""
     seen: Counter[str] = Counter()
     for row in rows:
-        match = _LINE.match(row)
-        if match is None:
+        parts = taken_apart(row, ahead_s=ahead_s, until_s=until_s)
+        if parts.time_ms is None or not parts.unit:
             continue  # the first and the last are cursors
         seen[row] += 1
-        message = redact(match["message"])[:_LONGEST]
-        yield LogLine(
-            time_ms=_time_ms(match["when"], ahead_s, until_s),
-            host=match["host"],
-            unit=match["unit"],
-            message=message,
-            vmid=about(message),
-            source="journal",
-            mark=f"{node} {seen[row]}",
+        yield made(
+            time_ms=parts.time_ms, host=parts.host, unit=parts.unit, message=parts.message, source="journal", mark=f"{node} {seen[row]}"
         )
 
 
@@ -65,32 +53,30 @@ def cluster_lines(wire: Wire, limit: int = 500) -> list[LogLine]:
 
 def cluster_line(row: Mapping[str, Any]) -> LogLine:
     """A row of ``/cluster/log``."""
-    message = redact(f"<{row.get('user', '')}> {row.get('msg', '')}")[:_LONGEST]
-    return LogLine(
+    return made(
         time_ms=int(row.get("time", 0)) * 1000,
         host=str(row.get("node", "")),
         unit=str(row.get("tag", "")),
-        message=message,
+        message=f"<{row.get('user', '')}> {row.get('msg', '')}",
         severity=min(7, max(0, int(row.get("pri", 6)))),
-        vmid=about(message),
         source="cluster",
         mark=str(row.get("id") or row.get("uid") or ""),
     )
 
 
-def about(message: str) -> int | None:
-    """The guest that a message is about, where it says so."""
-    match = _VMID.search(message)
-    return int(match["vmid"] or match["task"]) if match else None
-
-
-def _time_ms(when: str, ahead_s: int, until_s: int) -> int:
-    latest = datetime.fromtimestamp(until_s + ahead_s, UTC) + timedelta(days=1)
-    for year in (latest.year, latest.year - 1):
-        try:
-            moment = datetime.strptime(f"{year} {when}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC)
-        except ValueError:
-            continue  # 29 February of another year
-        if moment <= latest:
-            return int(moment.timestamp() - ahead_s) * 1000
-    return until_s * 1000
+def task_lines(task: Task, texts: Iterable[str]) -> Iterator[LogLine]:
+    """The log of a task. Its lines hold no times: they stand a millisecond apart from its start on, and the one that tells its end at its end."""
+    start_ms, vmid = task.upid.starttime_s * 1000, int(task.id) if task.id.isdigit() else None
+    for number, text in enumerate(texts):
+        ended = task.ended is not None and text.startswith("TASK ")
+        yield made(
+            time_ms=round(task.ended.timestamp() * 1000) if ended and task.ended else start_ms + number,
+            host=task.node,
+            unit=task.type,
+            message=text,
+            severity=next((number for sign, number in _SEVERITY.items() if text.startswith(sign)), 6),
+            vmid=vmid,
+            source="task",
+            mark=f"{task.upid.text} {number}",
+            task=task.upid.text,
+        )

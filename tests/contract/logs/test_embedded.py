@@ -59,9 +59,20 @@ PRAGMA user_version=1;
 """
 
 
-def test_a_file_of_the_first_version_goes_on(tmp_path):
+VERSION_2 = """
+DROP TABLE lines;
+CREATE TABLE lines(
+  id INTEGER PRIMARY KEY, uid BLOB NOT NULL, time_ms INTEGER NOT NULL, host TEXT NOT NULL, unit TEXT NOT NULL, severity INTEGER NOT NULL,
+  vmid INTEGER, source TEXT NOT NULL, mark TEXT NOT NULL, message TEXT NOT NULL);
+CREATE UNIQUE INDEX lines_by_time_and_uid ON lines(time_ms, severity, uid);
+PRAGMA user_version=2;
+"""
+
+
+@pytest.mark.parametrize("script", [VERSION_1, VERSION_1 + VERSION_2])
+def test_a_file_of_an_earlier_version_goes_on(tmp_path, script):
     old = sqlite3.connect(tmp_path / "l.db")
-    old.executescript(VERSION_1)
+    old.executescript(script)
     for number, line in enumerate(lines(15), 1):
         row = (
             number,

@@ -30,6 +30,7 @@ TEXTS = (
     "error error error",
     "Out of memory: Killed process 4711 (kvm) total-vm:8388608kB",
 )
+UPID = "UPID:pve1:0001A2B3:00C4D5E6:6712AB34:vzdump:101:root@pam:"
 HOSTS = ("pve1", "pve2", "PVE-3", "pbs.example")
 UNITS = ("pvedaemon", "kernel", "vzdump", "")
 LINES = tuple(
@@ -42,6 +43,7 @@ LINES = tuple(
         source="syslog" if number % 2 else "task",
         message=TEXTS[number % len(TEXTS)],
         mark=str(number),
+        task=UPID if number % 9 == 0 else "",
     )
     for number in range(200)
 )
@@ -58,6 +60,7 @@ QUERIES = (
     "vmid:2147483648", "time:[2026-09-21T00:00:00Z TO *]", 'time:>"2026-09-21T14:00:00Z"', "time:<2026-09-22", "message:error", "message:(error backup)",
     'message:"space left"', "root@pam", '"root@pam"', '"/etc/pve"', "qemu-server", '"/dev/sda"', "101.conf", '"a AND b"', '"AND"', "UPID*", "auth*",
     "vzdump 101", '"star"', "(host:pve1 error) OR (host:pve2 severity:<=3)", "NOT (host:pve1 AND severity:[0 TO 4])", "error -host:pve1 -vmid:102",
+    f'task:"{UPID}"', f'task:"{UPID}" error', "task:*", "NOT task:*", "task:UPID*vzdump*",
 )  # fmt: skip
 
 

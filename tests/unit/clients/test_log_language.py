@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pveops.base.errors import InputError
-from pveops.clients.logs.journal import about, lines_of
+from pveops.clients.logs.journal import lines_of
 from pveops.clients.logs.language import Both, Either, Is, Phrase, Within, Without, parse
+from pveops.clients.logs.made import about
 from pveops.clients.logs.matching import glob_pattern, matches
 from pveops.model.logs import LogLine, tokens
 

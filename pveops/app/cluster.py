@@ -12,6 +12,7 @@ from pveops.clients.cluster.parse import task as parse_task
 from pveops.clients.cluster.read import Reader
 from pveops.clients.cluster.wire import Endpoint, Timeouts, Wire
 from pveops.model.refs import check_node
+from pveops.observe.cost import SPENT
 
 if TYPE_CHECKING:
     from pveops.base.secret import Secret
@@ -56,7 +57,9 @@ class FactReader(Reader):
         """
         wanted, began_s = tuple(subjects), self._facts_clock.monotonic_s()
         last = self._last_facts
-        if last is not None and began_s - last[0] <= at_most_old_s and set(wanted) <= last[1]:
+        hit = last is not None and began_s - last[0] <= at_most_old_s and set(wanted) <= last[1]
+        SPENT.cache("facts", hit=hit)
+        if last is not None and hit:
             return last[2]
         found = read_facts(self, wanted, read_at=self._facts_clock.now(), lists=self._listed)
         self._last_facts = (began_s, frozenset(wanted), found)
@@ -77,6 +80,7 @@ class FactReader(Reader):
         asked_s = self._facts_clock.monotonic_s()
         with self._listing:
             known = self._lists
+            SPENT.cache("lists", hit=known is not None and known[0] >= (asked_s if fresh else asked_s - _LISTED_S))
             if known is None or known[0] < (asked_s if fresh else asked_s - _LISTED_S):
                 began_s = self._facts_clock.monotonic_s()
                 known = self._lists = (began_s, self.resources())

@@ -44,6 +44,7 @@ from pveops.guard.principals import Principals
 from pveops.guard.runner import Runner
 from pveops.guard.sessions import Sessions
 from pveops.model.proposal import Proposal
+from pveops.observe.cost import SPENT
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
 from pveops.store.engine import for_psycopg, open_engine, open_postgres
@@ -150,6 +151,7 @@ def build(
         token = target.write_token()
         wire = open_wire(target, token)
         mint = Mint()
+        SPENT.keep(target.home.costs, "executor")
         cluster = HeldCluster(target.name, FactReader(wire, clock=clock), Writer(wire, mint.redeem))
         clusters = {target.name: cluster}
         url = env.get("PVEOPS_STORE_URL") or config.executor.store_url

@@ -22,6 +22,7 @@ from pveops.base.errors import InputError
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.model.proposal import Origin
 from pveops.model.resources import Answer, Guest
+from pveops.observe.cost import SPENT
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
 from pveops.tools.library import standard
@@ -310,9 +311,10 @@ def connect(
     home = Home.find(env)
     target = resolve(profile, home, env)
     reader = FactReader(open_wire(target, target.read_token()), clock=clock)
-    if check:
-        reader.version()
     notebook = env.get("JPY_SESSION_NAME", "")
     origin = origin or Origin(surface="lab" if notebook else "python", place=Path(notebook).name)
+    SPENT.keep(home.costs, origin.surface)
+    if check:
+        reader.version()
     executors = Executors(home, load_config(home).operator, env, origin, target.name, reader)
     return Ops(target=target, reader=reader, executors=executors, registry=standard(), origin=origin, clock=clock)

@@ -123,6 +123,11 @@ class Home:
         """The executor's lasting name: the audience of approvals."""
         return self.root / "executor" / "executor.id"
 
+    @property
+    def costs(self) -> Path:
+        """What each process costs, a file per process; can be removed at any time."""
+        return self.root / "run" / "cost"
+
     def log(self, process: str) -> Path:
         """The JSON log of one process."""
         return self.root / "logs" / f"{process}.jsonl"

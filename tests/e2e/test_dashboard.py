@@ -118,6 +118,16 @@ def test_the_token_becomes_a_cookie_that_no_script_can_read(page_server):
     assert get(f"{page_server.base}/cluster", cookies={cookie_name(page_server.port): "0" * 64}).status_code == 403
 
 
+def test_a_scraper_brings_the_token_and_gets_what_it_costs(page_server):
+    url = f"{page_server.base}/metrics"
+    assert httpx.get(url, trust_env=False).status_code == 403
+    assert httpx.get(url, trust_env=False, headers={"Authorization": "Bearer wrong"}).status_code == 403
+    answer = httpx.get(url, trust_env=False, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert 'pveops_resident_bytes{pid="' in answer.text
+    assert httpx.get(url, trust_env=False, headers={"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}).status_code == 403
+
+
 def test_signing_in_never_leads_elsewhere(page_server):
     for wanted in ("https://evil.example/", "//evil.example/"):
         answer = httpx.get(f"{page_server.base}/sign-in", params={"next": wanted, "token": TOKEN}, trust_env=False)

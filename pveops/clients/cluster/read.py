@@ -17,6 +17,7 @@ from pveops.model.resources import Answer, Backup, ClusterStatus, Columns, Gap, 
 from pveops.model.series import Series, Timeframe
 from pveops.model.tasks import Outcome, Task, Upid
 from pveops.model.values import flag, fraction
+from pveops.observe.cost import SPENT
 
 T = TypeVar("T")
 _AT_ONCE = 8
@@ -76,6 +77,7 @@ class Reader:
 
     def privileges(self, *, again: bool = False) -> Privileges:
         """What the token may do; asked once."""
+        SPENT.cache("privileges", hit=self._privileges is not None and not again)
         if self._privileges is None or again:
             data = self._wire.get("/access/permissions").data
             self._privileges = Privileges(data if isinstance(data, dict) else {})

@@ -31,6 +31,7 @@ from pveops.base.errors import CertificateMismatch, InputError, NoAnswer, NodeUn
 from pveops.base.redact import redact
 from pveops.base.secret import Secret
 from pveops.clients.cluster.errors import error_of
+from pveops.observe.cost import SPENT
 from pveops.observe.logs import quiet_libraries
 
 _LOG = logging.getLogger("pveops.wire")
@@ -281,7 +282,9 @@ class Wire:
                 method, f"{endpoint.url}/api2/json{path}", timeout=(self._timeouts.connect_s, timeout_s), allow_redirects=False, **place
             )
         except (requests.exceptions.RequestException, OSError) as err:
+            SPENT.request(endpoint.url, path, answered_bytes=0, failed=True)
             raise _transport_error(err, endpoint.url, timeout_s, reading=method == "GET") from err
+        SPENT.request(endpoint.url, path, answered_bytes=len(response.content), failed=response.status_code >= 400)
         if response.status_code >= 400:
             said = _body(response.content)
             raise error_of(response.status_code, response.reason or "", said, method=method, path=path, endpoint=endpoint.url)

@@ -19,6 +19,7 @@ from pveops.surfaces.cli.init import init
 from pveops.surfaces.cli.kill import kill
 from pveops.surfaces.cli.logs import logs
 from pveops.surfaces.cli.metrics import metrics
+from pveops.surfaces.cli.own import own
 from pveops.surfaces.cli.policy import policy
 from pveops.surfaces.cli.proposals import proposals
 from pveops.surfaces.cli.reads import backups, guests, nodes, storage, tasks
@@ -44,6 +45,7 @@ for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"
     app.add_typer(commands, name=name)
 app.command("up")(up)
 app.command("init")(init)
+app.command("self")(own)
 app.command("do", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(do)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 metrics = typer.Typer(help="Measurements of a Prometheus.", no_args_is_help=True)
+_MOST_COLUMNS = 6
 _EXPRESSION = typer.Argument(..., help="PromQL, or the name of a query of the library.")
 
 
@@ -33,7 +34,14 @@ def query(
     with command("metrics.query"):
         subject = {key: value for key, value in {"guest": guest, "node": node}.items() if value}
         text = filled(expression, **subject) if expression in QUERIES else expression
-        show_frame(open_ops(profile).metrics.query(text, since, until, step or None).reset_index(), output)
+        frame = open_ops(profile).metrics.query(text, since, until, step or None)
+        if output is Output.TABLE and len(frame.columns) > _MOST_COLUMNS:
+            many = frame.agg(["last", "min", "mean", "max"]).T.rename_axis("series").reset_index()
+            many.attrs.update(frame.attrs)
+            show_frame(many, output)
+            say(f"{len(many)} series are too many for columns, so each is a row over {len(frame)} times; -o json gives all values.", "dim")
+        else:
+            show_frame(frame.reset_index(), output)
 
 
 @metrics.command("now")

@@ -13,6 +13,8 @@ class Running:
 
     children: dict[str, Child] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    """What processes that start later are given."""
     restarts: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
 

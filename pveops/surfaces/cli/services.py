@@ -61,6 +61,7 @@ def start_sim(running: Running, home: Home, *, port: int, nodes: int, guests: in
     command = [
         sys.executable, "-m", "pveops", "sim", "serve", "--nodes", str(nodes), "--guests", str(guests), "--port", str(chosen), "--speed", str(speed),
         "--info", str(info), "--request-log", str(home.root / "sim" / "requests.jsonl"), "--state-dir", str(home.root / "sim" / "state"),
+        "--metrics-port", "0",
     ]  # fmt: skip
     child = Child("The simulated cluster", command, env=child_env(home, None), log=home.root / "logs" / "sim.out").start()
     running.children["sim"] = child
@@ -112,18 +113,18 @@ def start_pages(running: Running, home: Home, profile: str | None, *, lab_port: 
     missing = [name for name in ("jupyterlab", "panel", "anywidget") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"{', '.join(missing)} is not installed.", hint="Run `pip install 'pveops[all]'`, or start with --headless.")
-    token = _page_token(home)
-    lab, lab_url, lab_ready = _lab(home, profile, pick_port(lab_port, 8888), token)
-    dash, dash_url, dash_ready = _dash(home, profile, pick_port(dash_port, 5006), token)
+    token = page_token(home)
+    lab, lab_url, lab_ready = _lab(home, profile, pick_port(lab_port, 8888), token, running.env)
+    dash, dash_url, dash_ready = _dash(home, profile, dash_port, token, running.env)
     running.children["lab"] = lab.start()
     running.children["dash"] = dash.start()
-    lab.wait_ready(lambda: _http_ok(lab_ready), seconds=60)
-    dash.wait_ready(lambda: _http_ok(dash_ready), seconds=60)
+    lab.wait_ready(lambda: http_ok(lab_ready), seconds=60)
+    dash.wait_ready(lambda: http_ok(dash_ready), seconds=60)
     running.told["JupyterLab"] = lab_url
     running.told["Dashboard"] = dash_url
 
 
-def _lab(home: Home, profile: str | None, port: int, token: str) -> tuple[Child, str, str]:
+def _lab(home: Home, profile: str | None, port: int, token: str, more: Mapping[str, str]) -> tuple[Child, str, str]:
     root = home.root / "lab"
     copy_missing("notebooks", root)
     copy_missing("runbooks", root / "runbooks")
@@ -135,19 +136,19 @@ def _lab(home: Home, profile: str | None, port: int, token: str) -> tuple[Child,
         "--LabApp.expose_app_in_browser=True", *(("--allow-root",) if os.getuid() == 0 else ()),
     ]  # fmt: skip
     # the token travels in the environment: a command line is visible to every user of the machine
-    env = child_env(home, profile, JUPYTER_TOKEN=token, JUPYTER_CONFIG_DIR=str(home.root / "jupyter"), JUPYTER_PREFER_ENV_PATH="1")
+    env = child_env(home, profile, JUPYTER_TOKEN=token, JUPYTER_CONFIG_DIR=str(home.root / "jupyter"), JUPYTER_PREFER_ENV_PATH="1", **more)
     child = Child("JupyterLab", [sys.executable, "-m", "jupyterlab", *options], env=env, log=home.root / "logs" / "lab.out", cwd=root)
     return child, f"http://127.0.0.1:{port}/lab/tree/01-tour.ipynb?token={token}", f"http://127.0.0.1:{port}/api?token={token}"
 
 
-def _dash(home: Home, profile: str | None, port: int, token: str) -> tuple[Child, str, str]:
+def _dash(home: Home, profile: str | None, port: int, token: str, more: Mapping[str, str]) -> tuple[Child, str, str]:
     command = [sys.executable, "-m", "pveops.surfaces.dash", "--port", str(port), *(("--profile", profile) if profile else ())]
-    env = child_env(home, profile, PVEOPS_PAGE_TOKEN=token)
+    env = child_env(home, profile, PVEOPS_PAGE_TOKEN=token, **more)
     child = Child("The dashboard", command, env=env, log=home.root / "logs" / "dash.out", cwd=folder("dashboards"))
     return child, f"http://127.0.0.1:{port}/cluster?token={token}", f"http://127.0.0.1:{port}/cluster?token={token}"
 
 
-def _page_token(home: Home) -> str:
+def page_token(home: Home) -> str:
     """The token of pages and notebooks; it lasts, so that a bookmark survives a restart."""
     path = home.root / "page.token"
     try:
@@ -186,7 +187,8 @@ def _free(port: int) -> bool:
         return True
 
 
-def _http_ok(url: str) -> bool:
+def http_ok(url: str) -> bool:
+    """Whether this address answers with 200 now."""
     try:
         return httpx.get(url, timeout=5.0, follow_redirects=True, trust_env=False).status_code == 200
     except httpx.HTTPError:

@@ -32,6 +32,7 @@ def up(
     lab_port: int = typer.Option(0, show_default=False, help="Port of JupyterLab; 8888 or the next free one if not given."),
     dash_port: int = typer.Option(0, show_default=False, help="Port of the pages; 5006 or the next free one if not given."),
     sim_port: int = typer.Option(0, show_default=False, help="Port of the simulated cluster; 8006 or the next free one if not given."),
+    measure: bool = typer.Option(True, help="Run exporter and Prometheus where they are installed, so that measurements have a history."),
     nodes: int = typer.Option(3, help="Nodes of the simulated cluster."),
     guests: int = typer.Option(40, help="Guests of the simulated cluster."),
     speed: float = typer.Option(1.0, help="Simulated seconds per second."),
@@ -39,7 +40,9 @@ def up(
 ) -> None:
     """Start everything and keep it running until Ctrl-C."""
     from pveops.base.files import OwnerLock
+    from pveops.settings.profile import resolve
     from pveops.surfaces.cli import services
+    from pveops.surfaces.cli.measuring import start_measuring
 
     with command("up"):
         if tour and not sim:
@@ -54,6 +57,10 @@ def up(
                 profile = services.start_sim(running, home, port=sim_port, nodes=nodes, guests=guests, speed=speed)
             services.start_executor(running, home, profile)
             if not headless:
+                dash_port = services.pick_port(dash_port, 5006)
+                if measure:
+                    services.page_token(home)
+                    start_measuring(running, home, resolve(profile, home, os.environ), pages_port=dash_port)
                 services.start_pages(running, home, profile, lab_port=lab_port, dash_port=dash_port)
             if tour:
                 code = services.run_tour(home, profile)

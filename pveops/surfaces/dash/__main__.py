@@ -60,7 +60,7 @@ def _serve(port: int, profile: str) -> int:
     sys.argv = [
         "panel", "serve", str(folder("dashboards") / "cluster.py"), "--address", "127.0.0.1", "--port", str(port),
         "--allow-websocket-origin", f"127.0.0.1:{port}", "--allow-websocket-origin", f"localhost:{port}",
-        "--static-dirs", f"pveops-static={static}", "--auth-module", str(here.with_name("auth.py")), "--warm", "--log-level", "warning",
+        "--static-dirs", f"pveops-static={static}", "--auth-module", str(here.with_name("auth.py")), "--plugins", "pveops.surfaces.dash.scraped", "--warm", "--log-level", "warning",
     ]  # fmt: skip
     panel_main()
     return 0

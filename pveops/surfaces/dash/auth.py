@@ -6,11 +6,10 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from pveops.surfaces.dash.gate import Gate, cookie_name, guard, token_in, without_token
+from pveops.surfaces.dash.gate import Gate, cookie_name, guard, is_local, token_in, without_token
 
 login_url = "/sign-in"
 _GATE = Gate.of_environment()
-_LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SENTENCE = "This page opens with the address that `pveops up` printed; its token is missing or old."
 guard()
 
@@ -18,7 +17,7 @@ guard()
 def get_user(handler: Any) -> str | None:
     """The signed-in person, or None. Called for every page and every websocket; no page may be framed."""
     _headers(handler)
-    if not _is_local(handler):
+    if not is_local(str(handler.request.host)):
         return None
     given = handler.get_cookie(cookie_name(_port(handler)), "")
     return "person" if given and _GATE.knows_cookie(given) else None
@@ -32,7 +31,7 @@ class LoginHandler(RequestHandler):
         _headers(self)
         wanted = self.get_argument("next", "/")
         given = token_in(wanted) or self.get_argument("token", "")
-        if not _is_local(self) or not given or not _GATE.knows_token(given):
+        if not is_local(str(self.request.host)) or not given or not _GATE.knows_token(given):
             self.set_status(403)
             self.finish(f'<!doctype html><html lang="en"><title>pveops</title><p>{_SENTENCE}</p></html>')
             return
@@ -45,12 +44,6 @@ def _headers(handler: Any) -> None:
     handler.set_header("Content-Security-Policy", "frame-ancestors 'none'")
     handler.set_header("Referrer-Policy", "no-referrer")
     handler.set_header("X-Content-Type-Options", "nosniff")
-
-
-def _is_local(handler: Any) -> bool:
-    """Whether the browser asked for a loopback name: another name that points here is somebody's trick."""
-    host = str(handler.request.host).rsplit(":", 1)[0] if not str(handler.request.host).endswith("]") else str(handler.request.host)
-    return host in _LOCAL
 
 
 def _port(handler: Any) -> int:

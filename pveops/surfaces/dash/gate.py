@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pveops.base.errors import ConfigError
 from pveops.surfaces.dash import TOKEN_VARIABLE
 
+_LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SHORTEST = 16
 """A token has at least so many characters."""
 
@@ -49,6 +50,11 @@ class Gate:
     def knows_cookie(self, given: str) -> bool:
         """Whether this is the cookie."""
         return hmac.compare_digest(given.encode(), self.cookie.encode())
+
+
+def is_local(host: str) -> bool:
+    """Whether a ``Host`` header names the loopback: another name that points here is somebody's trick."""
+    return (host if host.endswith("]") else host.rsplit(":", 1)[0]) in _LOCAL
 
 
 def cookie_name(port: int) -> str:

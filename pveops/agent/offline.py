@@ -11,11 +11,18 @@ from pveops.agent.ports import ModelReply, ToolCall
 from pveops.tools.registry import Tool
 
 _G = r"(?P<guest>[\w.:-]+(?:\s*(?:,|\band\b)\s*[\w.:-]+)*)"
+_TAGS = r"[\w.+-]+(?:\s*(?:,|\band\b)\s*[\w.+-]+)*"
 _POLITE = re.compile(r"^(?:please|could you|can you|would you|now)\s+|[.?!\s]+$|\s+please$", re.IGNORECASE)
 
 
 def _guests(text: str) -> str:
     return ",".join(part for part in re.split(r"\s*(?:,|\band\b)\s*", text) if part)
+
+
+def _mib(text: str) -> int:
+    """``4 GiB``, ``4G`` and ``4096 MB`` mean the same: whoever gives memory to a guest thinks in powers of two."""
+    number, unit = re.fullmatch(r"(\d+)\s*([MG]).*", text, re.IGNORECASE).groups()  # type: ignore[union-attr] # the rule has matched it
+    return int(number) * (1024 if unit.upper() == "G" else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ class Rule:
 
 
 def _rule(pattern: str, tool: str, example: str, args: Callable[[re.Match[str]], dict[str, object]] = lambda _match: {}) -> Rule:
-    return Rule(re.compile(rf"^{pattern}$", re.IGNORECASE), tool, args, example)
+    return Rule(re.compile(rf"^(?:{pattern})$", re.IGNORECASE), tool, args, example)
 
 
 def _guest(match: re.Match[str]) -> dict[str, object]:
@@ -49,6 +56,22 @@ RULES: tuple[Rule, ...] = (
     _rule(
         rf"(?:migrate|move)\s+{_G}\s+(?:to|onto)\s+(?:node\s+)?(?P<target>\S+)", "guest.migrate", "migrate 101 to pve2",
         lambda match: {"guest": _guests(match["guest"]), "target": match["target"]},
+    ),
+    _rule(
+        rf"tag\s+{_G}\s+(?:with|as)\s+(?P<tags>{_TAGS})", "guest.set-tags", "tag 101 with web",
+        lambda match: {"guest": _guests(match["guest"]), "add": _guests(match["tags"])},
+    ),
+    _rule(
+        rf"(?:remove|take)\s+(?:the\s+)?tags?\s+(?P<tags>{_TAGS})\s+(?:from|off)\s+{_G}", "guest.set-tags", "take tag web off 101",
+        lambda match: {"guest": _guests(match["guest"]), "remove": _guests(match["tags"])},
+    ),
+    _rule(
+        rf"(?:set|change)\s+(?:the\s+)?cores\s+of\s+{_G}\s+to\s+(?P<number>\d+)|give\s+(?P<to>[\w.:-]+)\s+(?P<count>\d+)\s+cores", "guest.set-config",
+        "set cores of 101 to 4", lambda match: {"guest": _guests(match["guest"] or match["to"]), "cores": int(match["number"] or match["count"])},
+    ),
+    _rule(
+        rf"(?:set|change)\s+(?:the\s+)?(?:memory|ram)\s+of\s+{_G}\s+to\s+(?P<amount>\d+\s*[MG]i?B?)", "guest.set-config", "set memory of 101 to 4 GiB",
+        lambda match: {"guest": _guests(match["guest"]), "memory_mib": _mib(match["amount"])},
     ),
     _rule(
         r"which node (?:is|has) (?:the )?(?:fullest|most (?:loaded|used|busy)|busiest)(?: (?:by|in|of) (?P<by>memory|ram|cpu|disk))?", "node.fullest",

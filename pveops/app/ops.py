@@ -277,6 +277,14 @@ class GuestHandle:
         """Draft: keep its present state under a name."""
         return self._ops.draft("guest.snapshot", guest=str(self.vmid), name=name, description=description, memory=memory)
 
+    def tag(self, add: str = "", *, remove: str = "") -> Draft:
+        """Draft: put tags on it, or take them off (several parted by commas)."""
+        return self._ops.draft("guest.set-tags", guest=str(self.vmid), add=add, remove=remove)
+
+    def set(self, **settings: int | bool | str) -> Draft:
+        """Draft: change settings: ``cores``, ``memory_mib``, ``onboot``, ``description`` … as ``guest.set-config`` names them."""
+        return self._ops.draft("guest.set-config", guest=str(self.vmid), **settings)
+
     def migrate(self, target: str) -> Draft:
         """Draft: move it to another node."""
         return self._ops.draft("guest.migrate", guest=str(self.vmid), target=target)

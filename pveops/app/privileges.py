@@ -38,6 +38,9 @@ WANTED: tuple[Wanted, ...] = (
     Wanted("VM.PowerMgmt", "/vms", "act", "start, shutdown and reboot are refused by Proxmox VE"),
     Wanted("VM.Snapshot", "/vms", "act", "snapshots are refused by Proxmox VE"),
     Wanted("VM.Migrate", "/vms", "act", "migrations are refused by Proxmox VE"),
+    Wanted("VM.Config.Options", "/vms", "act", "changes of tags, notes and start with the node are refused by Proxmox VE", optional=True),
+    Wanted("VM.Config.CPU", "/vms", "act", "changes of cores are refused by Proxmox VE", optional=True),
+    Wanted("VM.Config.Memory", "/vms", "act", "changes of memory are refused by Proxmox VE", optional=True),
 )
 
 

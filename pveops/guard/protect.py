@@ -113,10 +113,13 @@ def _tags(steps: Iterable[Step], facts: Facts) -> Rating | None:
         if rule is None or not rule.template.endswith("/config") or "/snapshot/" in rule.template:
             continue
         params = dict(step.call.params)
-        if "tags" not in params:
+        dropped = "tags" in re.split(r"[;,\s]+", str(params.get("delete", "")))
+        if "tags" not in params and not dropped:
             continue
         have = facts.values.get(f"{step.subject}.tags")
-        lost = set(GUARD_TAGS).intersection(have if isinstance(have, tuple) else ()) - set(re.split(r"[;,\s]+", str(params["tags"])))
+        lost = set(GUARD_TAGS).intersection(have if isinstance(have, tuple) else ()) - set(
+            re.split(r"[;,\s]+", str(params.get("tags", "")))
+        )
         if lost:
             return Rating(Tier.RED, f"it takes {', '.join(sorted(lost))} off {step.subject.replace('/', ' ')}")
     return None

@@ -60,11 +60,25 @@ class Rule:
         plain = _plain(name)
         if not {name, plain} & self.knows:
             raise KeyError(name)
+        if name == "delete" and self.template.endswith("/{vmid}/config"):
+            return self._of_dropped(str(value))
         raised = self.raises.get(name) or self.raises.get(plain)
         if raised is not None:
             tier, only = raised
             return tier if (str(value) == only if only is not None else value not in (0, "0", "")) else None
         return None if self.takes is None or {name, plain} & self.takes else self.rest
+
+    def _of_dropped(self, names: str) -> Tier | None:
+        """The tier that dropping settings asks for: that of the highest of them. Raises ``KeyError`` where Proxmox VE does not know one."""
+        found: list[Tier] = []
+        for name in filter(None, re.split(r"[;,\s]+", names)):
+            keys = {name, _plain(name)}
+            if not keys & self.knows:
+                raise KeyError(name)
+            found += [self.raises[key][0] for key in keys if key in self.raises]
+            if self.takes is not None and not keys & self.takes:
+                found.append(self.rest)
+        return max(found, key=lambda tier: tier.rank, default=None)
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ from pveops.model.facts import mismatches
 from pveops.model.plan import Change, Fact, Flow, Plan, Step, Wave
 from pveops.tools.ports import Ports
 
-_ASSUMED = ("node", "kind", "status", "lock", "template", "digest", "snapshots", "hastate")
+_ASSUMED = ("node", "kind", "status", "lock", "template", "digest", "snapshots", "hastate", "tags", "protection")
 
 
 def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
@@ -42,7 +42,7 @@ def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
             names = [name for name in _ASSUMED if f"{step.subject}.{name}" in facts.values]
             assumed = tuple(Fact(subject=step.subject, field=name, value=facts.values[f"{step.subject}.{name}"]) for name in names)
             seen.add(step.subject)
-        undone.append(replace(_inverse(step), key=f"s{number}", assumes=assumed))
+        undone.append(replace(_held(_inverse(step), assumed), key=f"s{number}", assumes=assumed))
     count = len(undone)
     flow = plan.flow and Flow(
         waves=(Wave(name="wave 1", steps=tuple(step.key for step in undone)),),
@@ -68,6 +68,14 @@ def last_word(steps: Sequence[Step]) -> list[Fact]:
     """What the steps leave behind, where a later one on the same field has the last word."""
     left = {fact.key: fact for step in steps for fact in step.expects if fact.op == "is"}
     return list(left.values())
+
+
+def _held(step: Step, assumed: Sequence[Fact]) -> Step:
+    """A change of the configuration, held to the version of it that was read just now."""
+    digest = next((fact.value for fact in assumed if fact.field == "digest"), None)
+    if digest is None or not step.call.path.endswith("/config"):
+        return step
+    return replace(step, call=replace(step.call, params=(*step.call.params, ("digest", str(digest)))))
 
 
 def _inverse(step: Step) -> Step:

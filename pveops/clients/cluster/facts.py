@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pveops.base.errors import NotFound, PveopsError
 from pveops.model.facts import Facts
+from pveops.model.options import option_facts
 from pveops.model.refs import GuestRef
 from pveops.model.resources import Answer, Guest, Node, Storage
 from pveops.model.values import flag, whole, words
@@ -141,6 +142,7 @@ def guest_values(reader: Reader, guest: Guest) -> dict[str, FieldValue]:
         "tags": words(config.get("tags")),
         "pool": guest.pool,
         "volumes": _volumes(config),
+        **option_facts(config, ref.kind),
     }
     if running and uptime:
         values["booted_s"] = reader.node_time_s(ref.node) - uptime

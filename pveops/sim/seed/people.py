@@ -18,13 +18,16 @@ OPERATOR_PRIVILEGES = (
     "Sys.Syslog",
     "VM.Audit",
     "VM.Backup",
+    "VM.Config.CPU",
+    "VM.Config.Memory",
+    "VM.Config.Options",
     "VM.GuestAgent.Audit",
     "VM.Migrate",
     "VM.PowerMgmt",
     "VM.Snapshot",
     "VM.Snapshot.Rollback",
 )
-"""What start, shutdown, reboot, snapshot, migrate and backup need, and what it takes to check before and read back after."""
+"""What start, shutdown, reboot, snapshot, migrate, backup, tags and settings need, and what it takes to check before and read back after."""
 
 READER_PRIVILEGES = (
     "Datastore.AllocateSpace",

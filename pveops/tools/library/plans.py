@@ -59,7 +59,7 @@ def start(args: StartArgs, ports: Ports) -> Plan:
     refuse(looks, lambda look: look.status != "stopped", "{} is {} already; nothing to start.")
     steps = [make.start(look, f"s{number}") for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "running") for look in looks]
-    return _plan(
+    return plan_of(
         "guest.start", args, ports, looks, steps, "Start", "start", [*changes, *memory_changes(ports, looks, grow=True)], "Shut down again"
     )
 
@@ -70,7 +70,7 @@ def shutdown(args: ShutdownArgs, ports: Ports) -> Plan:
     refuse(looks, lambda look: look.status == "stopped", "{} is {} already; nothing to shut down.")
     steps = [make.shutdown(look, f"s{number}", args.timeout_s) for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "stopped") for look in looks]
-    return _plan(
+    return plan_of(
         "guest.shutdown",
         args,
         ports,
@@ -89,7 +89,7 @@ def reboot(args: ShutdownArgs, ports: Ports) -> Plan:
     refuse(looks, lambda look: look.status == "stopped", "{} is {}; start it instead.")
     steps = [make.reboot(look, f"s{number}", args.timeout_s) for number, look in enumerate(looks, start=1)]
     changes = [status_change(look, "running, restarted") for look in looks]
-    return _plan("guest.reboot", args, ports, looks, steps, "Reboot", "reboot", changes, "A restart cannot be taken back")
+    return plan_of("guest.reboot", args, ports, looks, steps, "Reboot", "reboot", changes, "A restart cannot be taken back")
 
 
 def snapshot(args: SnapshotArgs, ports: Ports) -> Plan:
@@ -102,7 +102,7 @@ def snapshot(args: SnapshotArgs, ports: Ports) -> Plan:
         raise InputError(f"{have} has a snapshot called {name} already.", hint="Choose another name, or delete that one in Proxmox VE.")
     steps = [make.snapshot(look, f"s{number}", name, args.description, memory=args.memory) for number, look in enumerate(looks, start=1)]
     changes = [make.snapshot_change(look, name) for look in looks]
-    plan = _plan("guest.snapshot", args, ports, looks, steps, "Snapshot", "snapshot", changes, "Delete the snapshot")
+    plan = plan_of("guest.snapshot", args, ports, looks, steps, "Snapshot", "snapshot", changes, "Delete the snapshot")
     return replace(plan, summary=f"{plan.summary} as {name}")
 
 
@@ -119,7 +119,7 @@ def migrate(args: MigrateArgs, ports: Ports) -> Plan:
     steps = [make.migrate(look, f"s{number}", target.name, shared) for number, look in enumerate(looks, start=1)]
     changes = [make.node_change(look, target.name) for look in looks]
     moved = memory_changes(ports, looks, grow=False, target=target.name)
-    plan = _plan(
+    plan = plan_of(
         "guest.migrate",
         args,
         ports,
@@ -166,7 +166,7 @@ def _labels(guests: Sequence[Guest]) -> str:
     return ", ".join(guest.label for guest in guests)
 
 
-def _plan(
+def plan_of(
     tool: str,
     args: Args,
     ports: Ports,
@@ -177,6 +177,7 @@ def _plan(
     changes: Sequence[Any],
     undo: str,
 ) -> Plan:
+    """A plan of one step per guest, under the words that cards and lists use."""
     many = len(looks) > 1
     given = {name: value for name, value in args.model_dump().items() if value not in ("", None)}
     return Plan(
@@ -191,14 +192,15 @@ def _plan(
     )
 
 
-def _tool(name: str, title: str, args: type[Args], run: Any, *privileges: str) -> Tool:
+def plan_tool(name: str, title: str, args: type[Args], run: Any, *privileges: str) -> Tool:
+    """A plan tool, documented by its function."""
     return Tool(name=name, kind="plan", title=title, doc=str(run.__doc__), args=args, run=run, privileges=privileges)
 
 
 PLAN_TOOLS = (
-    _tool("guest.start", "Start guests", StartArgs, start, "VM.PowerMgmt"),
-    _tool("guest.shutdown", "Shut guests down", ShutdownArgs, shutdown, "VM.PowerMgmt"),
-    _tool("guest.reboot", "Reboot guests", ShutdownArgs, reboot, "VM.PowerMgmt"),
-    _tool("guest.snapshot", "Snapshot guests", SnapshotArgs, snapshot, "VM.Snapshot"),
-    _tool("guest.migrate", "Migrate guests", MigrateArgs, migrate, "VM.Migrate"),
+    plan_tool("guest.start", "Start guests", StartArgs, start, "VM.PowerMgmt"),
+    plan_tool("guest.shutdown", "Shut guests down", ShutdownArgs, shutdown, "VM.PowerMgmt"),
+    plan_tool("guest.reboot", "Reboot guests", ShutdownArgs, reboot, "VM.PowerMgmt"),
+    plan_tool("guest.snapshot", "Snapshot guests", SnapshotArgs, snapshot, "VM.Snapshot"),
+    plan_tool("guest.migrate", "Migrate guests", MigrateArgs, migrate, "VM.Migrate"),
 )

@@ -12,6 +12,8 @@ from pveops.tools.library.look import Look
 _QUORUM = Need(kind="quorum")
 _SETTLE_S = 30
 _SETTLE_HA_S = 600
+_START_S, _SHUTDOWN_S = 5, 20
+_UNDO_S = 180
 _LINE_BYTES_PER_S = 1 << 30
 """A guess for durations: what a 10 Gbit/s migration network carries."""
 
@@ -26,11 +28,15 @@ def start(look: Look, key: str) -> Step:
     ref = look.guest.ref
     return replace(
         _verb(look, key, "start", f"Start {look.guest.label}", (_is(ref, "status", "running"),)),
-        note="boots from its disks" if ref.kind == "qemu" else "",
+        note=_boots(look),
         assumes=_assumed(look),
         needs=(_QUORUM, _memory(look, ref.node)),
-        expected_s=5,
-        undo=_verb(look, f"{key}-undo", "shutdown", f"Shut down {look.guest.label}", (_is(ref, "status", "stopped"),), timeout=180),
+        expected_s=_START_S,
+        undo=replace(
+            _verb(look, f"{key}-undo", "shutdown", f"Shut down {look.guest.label}", (_is(ref, "status", "stopped"),), timeout=_UNDO_S),
+            note=_asks(_UNDO_S),
+            expected_s=_SHUTDOWN_S,
+        ),
     )
 
 
@@ -39,10 +45,14 @@ def shutdown(look: Look, key: str, timeout_s: int) -> Step:
     ref = look.guest.ref
     return replace(
         _verb(look, key, "shutdown", f"Shut down {look.guest.label}", (_is(ref, "status", "stopped"),), timeout=timeout_s),
-        note=f"asks the guest, waits up to {timeout_s} s",
+        note=_asks(timeout_s),
         assumes=_assumed(look),
-        expected_s=20,
-        undo=_verb(look, f"{key}-undo", "start", f"Start {look.guest.label}", (_is(ref, "status", "running"),)),
+        expected_s=_SHUTDOWN_S,
+        undo=replace(
+            _verb(look, f"{key}-undo", "start", f"Start {look.guest.label}", (_is(ref, "status", "running"),)),
+            note=_boots(look),
+            expected_s=_START_S,
+        ),
     )
 
 
@@ -72,6 +82,7 @@ def snapshot(look: Look, key: str, name: str, description: str, *, memory: bool)
         key=f"{key}-undo", text=f"Delete snapshot {name} of {look.guest.label}", subject=ref.subject,
         call=WireCall(method="DELETE", path=f"{ref.path}/snapshot/{name}"), task_types=(_type(ref, "delsnapshot"),),
         expects=(Fact(subject=ref.subject, field="snapshots", op="lacks", value=name),), needs=(_QUORUM,), touches=("digest", "snapshots"),
+        note="the present state stays", expected_s=2,
     )  # fmt: skip
     seconds = 2 + (look.guest.maxmem_bytes or 0) // _LINE_BYTES_PER_S * 2 if with_memory else 2
     return Step(
@@ -107,7 +118,7 @@ def migrate(look: Look, key: str, target: str, shared: Mapping[str, bool]) -> St
         expects=after, needs=(_QUORUM, Need(kind="migrate", subject=ref.subject, target=target), *((_memory(look, target),) if running else ())),
         touches=("node", "status"), expected_s=seconds, settle_s=_SETTLE_HA_S if look.ha else _SETTLE_S,
         undo=Step(
-            key=f"{key}-undo", text=f"Migrate {look.guest.label} back to {ref.node}", subject=ref.subject, call=back,
+            key=f"{key}-undo", text=f"Migrate {look.guest.label} back to {ref.node}", note=note, subject=ref.subject, call=back, expected_s=seconds,
             task_types=("hamigrate", _type(ref, "migrate")) if look.ha else (_type(ref, "migrate"),),
             expects=(_is(ref, "node", ref.node), _is(ref, "status", look.status)),
             needs=(_QUORUM, Need(kind="migrate", subject=ref.subject, target=ref.node)), touches=("node", "status"),
@@ -166,6 +177,14 @@ def _verb(look: Look, key: str, verb: str, text: str, expects: tuple[Fact, ...],
         touches=("status", "digest"),
         settle_s=_SETTLE_HA_S if look.ha else _SETTLE_S,
     )
+
+
+def _asks(timeout_s: int) -> str:
+    return f"asks the guest, waits up to {timeout_s} s"
+
+
+def _boots(look: Look) -> str:
+    return "boots from its disks" if look.guest.kind == "qemu" else ""
 
 
 def _power_types(look: Look, verb: str) -> tuple[str, ...]:

@@ -122,3 +122,16 @@ def test_a_node_reaches_all_its_guests():
     assert reach(plan, Facts(values={}, read_at=build.NOW)) == 1
     calm = node_plan("pve1", path="wakeonlan")
     assert reach(calm, cluster.facts(calm.subjects)) == 1
+
+
+def test_dropping_all_tags_drops_those_that_guard(guarded):
+    cluster = FakeCluster()
+    cluster.guests[101]["tags"] = ("pveops-frozen", "web")
+    for params, tier in (
+        ((("delete", "tags"),), Tier.RED),
+        ((("delete", "description;tags"),), Tier.RED),
+        ((("delete", "description"),), None),
+    ):
+        call = WireCall(method="PUT", path="/nodes/pve1/qemu/101/config", params=params)
+        found = look(build.plan(build.step(call=call, undo=None)), cluster)
+        assert (found and found.tier) == tier

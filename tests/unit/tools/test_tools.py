@@ -233,6 +233,84 @@ def test_power_verbs(ports):
     assert any(fact.op == "restarted" for fact in reboot.expects)
 
 
+def test_tags_are_put_on_and_taken_off(ports, reader):
+    reader.extra[101] = {"tags": ("old", "prod")}
+    reader.extra[200] = {"tags": ()}
+    made = plan("guest.set-tags", ports, guest="101,200", add="Web, blue", remove="old")
+    first, second = made.steps
+    assert first.call.text == f"PUT /nodes/pve1/qemu/101/config  tags=blue;prod;web digest={'a' * 40}"
+    assert {(fact.op, fact.value) for fact in first.expects} == {("has", "web"), ("has", "blue"), ("lacks", "old")}
+    assert first.undo.call.text == "PUT /nodes/pve1/qemu/101/config  tags=old;prod"
+    assert {(fact.op, fact.value) for fact in first.undo.expects} == {("lacks", "web"), ("lacks", "blue"), ("has", "old")}
+    assert first.text == "Tags of 101 web-1: add blue, web; remove old"
+    assert second.undo.call.text == "PUT /nodes/pve1/lxc/200/config  delete=tags", "it had none"
+    assert [(change.before, change.after) for change in made.changes] == [("old, prod", "blue, prod, web"), ("none", "blue, web")]
+    assert {"digest", "lock", "tags"} <= {fact.field for fact in first.assumes}
+    assert rate_plan(made, bulk_targets=10).tier is Tier.YELLOW
+    assert first.task_types == (), "Proxmox VE does this at once"
+
+
+def test_settings_are_changed_and_the_old_values_kept(ports, reader):
+    reader.extra[101] = {"config.cores": 2, "config.memory_mib": 2048, "config.onboot": False, "config.description": None}
+    made = plan("guest.set-config", ports, guest="101", cores=4, memory_mib=2048, onboot=True, description="the shop")
+    (step,) = made.steps
+    assert step.call.text == f"PUT /nodes/pve1/qemu/101/config  cores=4 onboot=1 description=the shop digest={'a' * 40}"
+    assert step.undo.call.text == "PUT /nodes/pve1/qemu/101/config  cores=2 onboot=0 delete=description"
+    assert {fact.key: fact.value for fact in step.expects} == {
+        "guest/101.config.cores": 4, "guest/101.config.onboot": True, "guest/101.config.description": "the shop",
+    }  # fmt: skip
+    assert [(change.what, change.before, change.after) for change in made.changes] == [
+        ("101 web-1, cores", "2", "4"), ("101 web-1, onboot", "no", "yes"), ("101 web-1, description", "none", "the shop"),
+    ]  # fmt: skip
+    assert "next start" in step.note
+    assert rate_plan(made, bulk_targets=10).tier is Tier.YELLOW
+    assert rate_plan(plan("guest.set-config", ports, guest="101", protection=True), bulk_targets=10).tier is Tier.RED
+    reader.extra[200] = {"config.cores": None, "config.swap_mib": 512}
+    (box,) = plan("guest.set-config", ports, guest="200", cores=1, swap_mib=0).steps
+    assert (box.undo.call.text, box.note) == ("PUT /nodes/pve1/lxc/200/config  swap=512 delete=cores", "")
+    reader.extra[101]["config.description"] = "a\nlong " + "story " * 20
+    dropped = plan("guest.set-config", ports, guest="101", description="")
+    assert ("delete", "description") in dropped.steps[0].call.params
+    assert dropped.changes[0].before.endswith("…")
+
+
+def test_the_inverse_of_a_setting_is_held_to_what_was_read(ports, reader):
+    reader.extra[101] = {"config.cores": 2}
+    made = plan("guest.set-config", ports, guest="101", cores=4)
+    reader.extra[101] = {"config.cores": 4, "digest": "b" * 40}
+    back = undo_plan(made, ["s1"], ports)
+    assert back.steps[0].call.text == f"PUT /nodes/pve1/qemu/101/config  cores=2 digest={'b' * 40}"
+    reader.extra[101] = {"config.cores": 8, "digest": "c" * 40}
+    with pytest.raises(InputError, match=r"guest/101.config.cores is 8, not 4"):
+        undo_plan(made, ["s1"], ports)
+    reader.extra[101] = {"config.cores": 4, "digest": None}
+    assert undo_plan(made, ["s1"], ports).steps[0].call.text.endswith("cores=2")
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        ("guest.set-tags", {}, "Which tags?"),
+        ("guest.set-tags", {"add": "a", "remove": "A"}, "on and taken off at once"),
+        ("guest.set-tags", {"add": "prod"}, "would keep the tags"),
+        ("guest.set-tags", {"add": "a b"}, "cannot be a tag"),
+        ("guest.set-tags", {"add": "ä"}, "cannot be a tag"),
+        ("guest.set-config", {}, "Which settings?"),
+        ("guest.set-config", {"cores": 0}, "greater than or equal to 1"),
+        ("guest.set-config", {"swap_mib": 512}, "a virtual machine, which has no swap_mib"),
+        ("guest.set-config", {"guest": "200", "sockets": 2}, "a container, which has no sockets"),
+        ("guest.set-config", {"startup": "first"}, "is no start order"),
+        ("guest.set-config", {"cores": 2}, "is set like this already"),
+        ("guest.set-config", {"onboot": "perhaps"}, "onboot"),
+    ],
+)
+def test_settings_that_make_no_sense(ports, reader, tool, args, said):
+    reader.extra[101] = {"config.cores": 2}
+    with pytest.raises(InputError) as refused:
+        plan(tool, ports, **{"guest": "101", **args})
+    assert said in str(refused.value)
+
+
 def test_a_guest_that_vanishes_or_is_silent_cannot_be_planned_for(ports, reader):
     real = reader.facts
     reader.facts = lambda subjects: Facts(values={}, missing=frozenset({"guest/101"}), read_at=NOW)
@@ -364,3 +442,17 @@ def test_privileges_follow_the_tree():
     assert not have.has("Sys.Audit", "/nodes/pve1")
     assert have.missing({"VM.Audit": "/vms", "VM.Migrate": "/vms"}) == {"VM.Migrate": "/vms"}
     assert not Privileges({}).has("VM.Audit", "/")
+
+
+@pytest.mark.parametrize(
+    ("tool", "args"),
+    [("guest.migrate", {"target": "pve2"}), ("guest.start", {}), ("guest.shutdown", {}), ("guest.snapshot", {"name": "x1"})],
+)
+@pytest.mark.parametrize("kind", ["qemu", "lxc"])
+def test_the_card_of_an_undo_says_as_much_as_that_of_the_change(ports, reader, tool, args, kind):
+    reader.rows = [guest(101, "web-1", kind=kind, status="stopped" if tool == "guest.start" else "running")]
+    (step,) = plan(tool, ports, guest="101", **args).steps
+    assert step.undo.expected_s is not None, "it says how long it takes"
+    if tool == "guest.migrate":
+        assert step.undo.note == step.note == ("live, no downtime" if kind == "qemu" else "container, restarts, about 12 s down")
+        assert step.undo.expected_s == step.expected_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pveops.frames.columns import TABLES
+from pveops.frames.inventory import INVENTORY_TABLES
 from pveops.sim.faults.kinds import described
 from pveops.tools.library import standard
 from pveops.tools.library.asks import QUESTIONS
@@ -50,6 +51,9 @@ def frames() -> str:
     for question in QUESTIONS:
         lines += ["", f"## `ops.ask.{question.name}()`", "", question.doc, "", "| column | dtype | meaning |", "|---|---|---|"]
         lines += [f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in question.table.columns]
+    for call, table in INVENTORY_TABLES.items():
+        lines += ["", f"## `{call}`", "", "| column | dtype | meaning |", "|---|---|---|"]
+        lines += [f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in table.columns]
     lines += [
         "",
         '## `ops.guest(101).metrics("1h")`',

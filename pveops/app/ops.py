@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from pveops.app.ask import Ask
 from pveops.app.asked import seconds_of
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
+from pveops.app.inventory import Background, Clusters, Records
 from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.app.ssh import Ssh
 from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
+from pveops.base.moments import Moment
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.model.proposal import Origin
 from pveops.model.resources import Answer, Guest
@@ -56,6 +58,7 @@ class Ops:
         self._metrics = Metrics(target, reader, clock)
         self._logs = Logs(target, reader, clock)
         self._ssh = Ssh(target, reader)
+        self._records = Records(target, reader, clock)
         self._model = OfflineGrammar()
 
     # -- reading --------------------------------------------------------------------------------------------------------
@@ -118,6 +121,63 @@ class Ops:
     def ssh(self) -> Ssh:
         """Commands on nodes that only read, where the API has no answer: ``.commands()``, ``.run(node, command)``, ``.read(command)``. Off by default."""
         return self._ssh
+
+    # -- what was, and what changed -------------------------------------------------------------------------------------
+
+    def sync(self, detail: str | Sequence[str] = "config", *, full: bool = False, deadline_s: float = 300.0) -> pd.DataFrame:
+        """Look at the cluster and keep what changed: ``cluster what known read changed missed``, one row per kind.
+
+        Nodes, guests, storages and tasks come from two lists; details are read where there is a reason (new, changed, a task, their turn).
+
+        Args:
+            detail: ``config``, ``snapshots``, ``addresses``, ``backups``, ``disks``, several of them, ``all`` or ``none``.
+            full: read the details of everything.
+            deadline_s: what is not read after so many seconds is a gap, and read first at the next look.
+
+        Raises:
+            InputError: no such detail.
+            TransportError, ApiError: the lists cannot be had.
+        """
+        from pveops.frames.inventory import report_frame  # noqa: PLC0415 - pandas is loaded when the first table is made
+
+        return self._marked(report_frame(self._records.look(detail, full=full, deadline_s=deadline_s)))
+
+    def sync_every(self, every: str | float = "60s", detail: str | Sequence[str] = "config") -> Background:
+        """Look again and again in the background, within the budget of requests per node, until ``.stop()``.
+
+        Raises:
+            InputError: no such detail, or more often than every 5 s.
+        """
+        return self._records.every(every, detail)
+
+    def as_of(self, moment: Moment = "now", what: str = "guests", *, clusters: Clusters = None) -> pd.DataFrame:
+        """What the inventory knew at a time: ``guests``, ``nodes``, ``storage``, ``config``, ``snapshots``, ``addresses``, ``backups``, ``disks``.
+
+        Raises:
+            InputError: no such time, word or cluster; or nobody had looked by then.
+        """
+        return self._records.as_of(moment, what, clusters)
+
+    def diff(
+        self, since: Moment, until: Moment = "now", *, what: str | Sequence[str] | None = None, clusters: Clusters = None
+    ) -> pd.DataFrame:
+        """What changed in a span, field by field, oldest first, with the user and the task that did it. Raises as ``as_of``."""
+        return self._records.diff(since, until, clusters, what)
+
+    def history(self, guest: str | int, since: Moment | None = None) -> pd.DataFrame:
+        """All changes of one guest (by id or name, also of one that is gone): the columns of ``diff``. Raises as ``as_of``."""
+        text = str(guest)
+        vmid = int(text) if text.isdecimal() else self._records.last_vmid(text, self.name)
+        return self._records.history(vmid, since, self.name)
+
+    def looks(self, *, clusters: Clusters = None, limit: int = 20) -> pd.DataFrame:
+        """When the cluster was looked at, and what was missing then, newest first."""
+        return self._records.looks(clusters, limit)
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+        self._records.close()
+        self._reader.wire.close()
 
     def guest(self, wanted: str | int) -> GuestHandle:
         """One guest by id or name.

@@ -1,4 +1,4 @@
-"""Times as people write them: ``2h`` (ago), ``now``, ``2026-11-21T14:00Z``, aware datetimes."""
+"""Times as people write them: ``2h`` (ago), ``now``, ``today``, ``2026-11-21T14:00Z``, aware datetimes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ Moment = str | float | datetime
 def parse_moment(given: Moment, now: datetime) -> datetime:
     """The aware UTC time that is meant: ``now``, a duration back from ``now``, an ISO time with its zone, Unix seconds, a datetime.
 
+    ``today`` and ``yesterday`` are their midnights in UTC.
+
     Raises:
         ValueError: it is no time, or has no zone.
     """
@@ -23,6 +25,9 @@ def parse_moment(given: Moment, now: datetime) -> datetime:
         return datetime.fromtimestamp(given, UTC)
     if given == "now":
         return now
+    if given in ("today", "yesterday"):
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight if given == "today" else midnight - timedelta(days=1)
     try:
         moment = datetime.fromisoformat(given)
     except ValueError:

@@ -112,6 +112,15 @@ class AuditOptions(BaseModel):
     checkpoint_every_records: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
 
 
+class InventoryOptions(BaseModel):
+    """What clusters held and when. ``url``: a PostgreSQL instead of a file of the home; ``requests_per_min``: to one node at rest, at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = ""
+    requests_per_min: Annotated[int, Field(ge=20, le=6000)] = 60
+
+
 class Config(BaseModel):
     """The whole of ``config.toml``."""
 
@@ -126,6 +135,7 @@ class Config(BaseModel):
     audit: AuditOptions = AuditOptions()
     secrets: SecretsOptions = SecretsOptions()
     notify: Notify = Notify()
+    inventory: InventoryOptions = InventoryOptions()
 
 
 class Target(BaseModel):
@@ -138,6 +148,12 @@ class Target(BaseModel):
     profile: Profile
     env: Mapping[str, str] = Field(repr=False)
     secrets: SecretsOptions = SecretsOptions()
+    inventory: InventoryOptions = InventoryOptions()
+
+    @property
+    def inventory_url(self) -> str:
+        """The PostgreSQL that keeps the inventory; empty for a file of the home."""
+        return self.env.get("PVEOPS_INVENTORY_URL", "") or self.inventory.url
 
     @property
     def ca(self) -> Path | None:
@@ -352,4 +368,11 @@ def resolve(name: str | None, home: Home, env: Mapping[str, str]) -> Target:
             f"{where}: {len(profile.fingerprints)} fingerprints for {len(urls)} URLs.",
             hint="Give one fingerprint for all, or one per URL in the same order.",
         )
-    return Target(name=wanted or "env", home=home, profile=profile.model_copy(update={"urls": urls}), env=dict(env), secrets=config.secrets)
+    return Target(
+        name=wanted or "env",
+        home=home,
+        profile=profile.model_copy(update={"urls": urls}),
+        env=dict(env),
+        secrets=config.secrets,
+        inventory=config.inventory,
+    )

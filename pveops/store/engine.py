@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,34 @@ def open_engine(path: Path) -> Engine:
     Raises:
         ConfigError: the file is no such database, cannot be opened, or was written by a newer pveops.
     """
+    engine = sqlite_engine(path, synchronous="FULL", first=keep_copy, pool=_POOL)
+    _prepare(engine, str(path), "Move it away and restore a backup, or check disk and owner.")
+    path.chmod(0o600)
+    return engine
+
+
+def sqlite_engine(path: Path, *, synchronous: str, first: Callable[[Path], object] | None = None, pool: int = 5) -> Engine:
+    """A SQLite file in WAL mode that is private to its owner; ``first`` looks at it before it is opened.
+
+    Raises:
+        ConfigError: the file cannot be made.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         path.touch(mode=0o600)  # the files that SQLite puts beside it take over its mode
-        keep_copy(path)
+        if first is not None:
+            first(path)
     except (OSError, sqlite3.Error) as err:
         raise ConfigError(f"The store {path} cannot be opened: {err}.", hint="Check disk, owner and mode of its folder.") from err
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, pool_size=_POOL)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, pool_size=pool)
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.close()
 
-    _prepare(engine, str(path), "Move it away and restore a backup, or check disk and owner.")
-    path.chmod(0o600)
     return engine
 
 
@@ -51,6 +63,22 @@ def open_postgres(url: str) -> Engine:
     Raises:
         ConfigError: the URL is no such URL, nobody answers there, or it was written by a newer pveops. Passwords are never shown.
     """
+    engine, shown = postgres_engine(
+        url,
+        # a process that stands still in the middle of a transaction must not hold back the others for longer
+        ("SET synchronous_commit TO on", "SET idle_in_transaction_session_timeout TO '5s'"),
+        pool=_POOL,
+    )
+    _prepare(engine, shown, "Is PostgreSQL up there, and may this user make tables?")
+    return engine
+
+
+def postgres_engine(url: str, settings: Sequence[str], *, pool: int = 5) -> tuple[Engine, str]:
+    """A PostgreSQL database whose connections begin with these settings, and its URL without the password.
+
+    Raises:
+        ConfigError: the URL is no such URL, or the driver is not installed.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError as err:
@@ -59,21 +87,19 @@ def open_postgres(url: str) -> Engine:
         raise ConfigError(f"The store cannot be {parsed.get_backend_name()}.", hint="It is SQLite in the home, or postgresql://….")
     shown = parsed.render_as_string(hide_password=True)
     try:
-        engine = create_engine(_driver(parsed), pool_size=_POOL, pool_pre_ping=True)
+        engine = create_engine(_driver(parsed), pool_size=pool, pool_pre_ping=True)
     except (ModuleNotFoundError, NoSuchModuleError) as err:
         raise ConfigError("PostgreSQL needs its driver.", hint="Install pveops[postgres].") from err
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("SET synchronous_commit TO on")
-        # a process that stands still in the middle of a transaction must not hold back the others for longer
-        cursor.execute("SET idle_in_transaction_session_timeout TO '5s'")
+        for setting in settings:
+            cursor.execute(setting)
         cursor.close()
         connection.commit()
 
-    _prepare(engine, shown, "Is PostgreSQL up there, and may this user make tables?")
-    return engine
+    return engine, shown
 
 
 def _driver(url: URL) -> URL:

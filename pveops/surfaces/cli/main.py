@@ -16,6 +16,7 @@ from pveops.surfaces.cli.context import fail, show_warning
 from pveops.surfaces.cli.do import do, tools
 from pveops.surfaces.cli.executor import executor
 from pveops.surfaces.cli.init import init
+from pveops.surfaces.cli.inventory import inventory
 from pveops.surfaces.cli.kill import kill
 from pveops.surfaces.cli.logs import logs
 from pveops.surfaces.cli.metrics import metrics
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"),
+for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"), (tasks, "tasks"), (backups, "backups"), (tools, "tools"), (metrics, "metrics"), (logs, "logs"), (inventory, "inventory"),
                     (proposals, "proposals"), (audit, "audit"), (kill, "kill"), (executor, "executor"), (runbook, "runbook"), (sim, "sim"), (state, "state"),
                     (twin, "twin"), (secrets, "secrets"), (ssh, "ssh"), (login, "login"), (user, "user"), (group, "group"), (rule, "rule"), (policy, "policy")):  # fmt: skip
     app.add_typer(commands, name=name)

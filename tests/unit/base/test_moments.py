@@ -16,6 +16,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("2026-03-01T10:00Z", NOW - timedelta(hours=2)),
         ("2026-03-01T11:00+01:00", NOW - timedelta(hours=2)),
         (NOW.timestamp(), NOW),
+        ("today", NOW.replace(hour=0)),
+        ("yesterday", NOW.replace(hour=0) - timedelta(days=1)),
         (datetime(2026, 3, 1, 13, tzinfo=timezone(timedelta(hours=1))), NOW),
     ],
 )
@@ -24,7 +26,7 @@ def test_times_as_people_write_them(given, meant):
     assert parse_moment(given, NOW).tzinfo is UTC
 
 
-@pytest.mark.parametrize("given", ["", "yesterday", "2h x", "-1h", "2026-13-01T00:00Z"])
+@pytest.mark.parametrize("given", ["", "tomorrow", "2h x", "-1h", "2026-13-01T00:00Z"])
 def test_what_is_no_time_is_refused(given):
     with pytest.raises(ValueError, match="is no time"):
         parse_moment(given, NOW)

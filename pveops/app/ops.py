@@ -380,7 +380,7 @@ def connect(
     clock = clock or SystemClock()
     home = Home.find(env)
     target = resolve(profile, home, env)
-    reader = FactReader(open_wire(target, target.read_token()), clock=clock)
+    reader = FactReader(open_wire(target, target.read_token(), renew=target.read_token), clock=clock)
     notebook = env.get("JPY_SESSION_NAME", "")
     origin = origin or Origin(surface="lab" if notebook else "python", place=Path(notebook).name)
     SPENT.keep(home.costs, origin.surface)

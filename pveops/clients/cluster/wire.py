@@ -27,7 +27,16 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import CertificateMismatch, InputError, NoAnswer, NodeUnreachable, PveopsError, TransportError, Unreachable
+from pveops.base.errors import (
+    AuthFailed,
+    CertificateMismatch,
+    InputError,
+    NoAnswer,
+    NodeUnreachable,
+    PveopsError,
+    TransportError,
+    Unreachable,
+)
 from pveops.base.redact import redact
 from pveops.base.secret import Secret
 from pveops.clients.cluster.errors import error_of
@@ -127,15 +136,24 @@ class Wire:
         timeouts: in seconds.
         pool: connections kept per endpoint.
         clock: for the rest of a silent endpoint.
+        renew: gives the token anew when the cluster refuses the one in use; for reads alone.
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], token: Secret, *, timeouts: Timeouts = Timeouts(), pool: int = 16, clock: Clock | None = None
+        self,
+        endpoints: Sequence[Endpoint],
+        token: Secret,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        pool: int = 16,
+        clock: Clock | None = None,
+        renew: Callable[[], Secret] | None = None,
     ) -> None:
         if not endpoints:
             raise InputError("A cluster needs at least one endpoint.")
         self._endpoints = tuple(endpoints)
         self._token = token
+        self._renew = renew
         self._timeouts = timeouts
         self._pool = pool
         self._clock = clock or SystemClock()
@@ -173,6 +191,28 @@ class Wire:
             ApiError: the cluster answered with an error.
         """
         check_path(path)
+        used = self._token
+        try:
+            return self._get(path, params, decode)
+        except AuthFailed:
+            if not self._renewed(used):
+                raise
+        return self._get(path, params, decode)
+
+    def _renewed(self, used: Secret) -> bool:
+        """Whether there is another token than the one that was refused."""
+        if self._renew is None:
+            return False
+        with self._lock:
+            if self._token is used:
+                found = self._renew()
+                if found.reveal() == used.reveal():
+                    return False
+                self._token = found
+                self._sessions.clear()  # those in use by other threads end with their requests
+            return True
+
+    def _get(self, path: str, params: Params | None, decode: Decode | None) -> Reply:
         said: list[str] = []
         kinds: list[PveopsError] = []
         for endpoint in self._order():

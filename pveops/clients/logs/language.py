@@ -108,9 +108,12 @@ def parse(text: str) -> Query:
         return Everything()
     try:
         found = parser.parse(text)
-    except ParseError as err:
+    except (ParseError, ArithmeticError) as err:  # `a~.` and `a^.`: numbers that Decimal refuses
         hint = 'Check quotes and parentheses; put what holds : / [ ] or quotes into "…".'
-        raise InputError(f"The query {text!r} cannot be read: {str(err).rstrip(' !.')}.", hint=hint) from err
+        raise InputError(
+            f"The query {text!r} cannot be read: {str(err).rstrip(' !.') if isinstance(err, ParseError) else 'a number is broken'}.",
+            hint=hint,
+        ) from err
     if sum(1 for _ in _walk(found)) > _MOST:
         raise InputError(f"The query has more than {_MOST} parts.", hint="Ask in several queries.")
     return _query(found, "message")

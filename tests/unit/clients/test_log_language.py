@@ -60,6 +60,8 @@ def test_what_queries_mean(text, meant):
         ("time:>2026-03-01T10:00", r"is no time|cannot be read"),
         ('host:""', r"NOT host:\*"),
         (" ".join(["a"] * 300), r"more than 200 parts"),
+        ("0~.", "a number is broken"),
+        ("0^.", "a number is broken"),
     ],
 )
 def test_what_is_refused_and_what_to_write_instead(text, said):

@@ -71,8 +71,6 @@ class Course:
 
     def pick(self, run: Run) -> Run:
         """The run with every step marked whose turn has come: in plan order, within the limits of the plan and of the policy."""
-        if run.wave < 0:
-            return run
         wave = set(self.waves[run.wave])
         busy = [step for step in run.steps if step.picked or step.phase.working]
         places = _Places(self, run)

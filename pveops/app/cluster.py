@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pveops.base.clock import Clock, SystemClock
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _LISTED_S = 1.0
 
 
-def open_wire(target: Target, token: Secret) -> Wire:
-    """A connection to the profile's cluster with one of its tokens.
+def open_wire(target: Target, token: Secret, *, renew: Callable[[], Secret] | None = None) -> Wire:
+    """A connection to the profile's cluster with one of its tokens; ``renew`` gives it anew when it was refused.
 
     Raises:
         ConfigError: the profile's certificate file is missing.
@@ -35,7 +35,7 @@ def open_wire(target: Target, token: Secret) -> Wire:
     ca = None if prints else target.ca
     endpoints = [Endpoint(url, prints[index] if prints else "", ca) for index, url in enumerate(profile.urls)]
     timeouts = Timeouts(connect_s=profile.connect_timeout_s, read_s=profile.timeout_s, write_s=profile.write_timeout_s)
-    return Wire(endpoints, token, timeouts=timeouts)
+    return Wire(endpoints, token, timeouts=timeouts, renew=renew)
 
 
 class FactReader(Reader):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pveops.app.asked import extra, fitting_step_ms, moment_of, seconds_of, span_ms
-from pveops.base.errors import ConfigError, InputError, PveopsError
+from pveops.base.errors import AmbiguousName, ConfigError, InputError, PveopsError, UnknownName
 from pveops.base.moments import Moment
 from pveops.model.queries import QUERIES, filled
-from pveops.model.refs import GuestRef, NodeRef
+from pveops.model.refs import GuestRef, NodeRef, StorageRef
 from pveops.model.series import timeframe_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _POINTS = 1500
 _COLUMNS = {"cpu": "cpu_fraction", "mem": "mem_bytes", "netin": "netin_bytes_per_s", "netout": "netout_bytes_per_s",
             "diskread": "diskread_bytes_per_s", "diskwrite": "diskwrite_bytes_per_s", "disk": "disk_bytes"}  # fmt: skip
 _NODE_COLUMNS = {"cpu": "cpu_fraction", "mem": "memused_bytes"}
+_STORAGE_COLUMNS = {"bytes": "used_bytes"}
 
 
 class Metrics:
@@ -118,7 +119,25 @@ class Metrics:
         node = find_node(name, self._reader.nodes())
         return SubjectMetrics(self, node.ref, node.name, node.name)
 
-    def rrd(self, ref: GuestRef | NodeRef, window_s: float) -> pd.DataFrame:
+    def storage(self, name: str, node: str = "") -> SubjectMetrics:
+        """Use of one storage; one that is not shared needs its node.
+
+        Raises:
+            UnknownName: there is none of that name, or not on that node.
+            AmbiguousName: it is not shared, and no node is named.
+        """
+        rows = [row for row in self._reader.storages().rows if row.name == name and node in ("", row.node)]
+        if not rows:
+            raise UnknownName(
+                f"There is no storage called {name}{f' on {node}' if node else ''}.", hint="`pveops storage ls` shows all of them."
+            )
+        if len(rows) > 1 and not rows[0].shared:
+            raise AmbiguousName(f"{name} is another storage on each node.", hint=f"Name one of {', '.join(row.node for row in rows)}.")
+        chosen = next((row for row in rows if row.status == "available"), rows[0])
+        label = name if chosen.shared else f"{name} on {chosen.node}"
+        return SubjectMetrics(self, chosen.ref, f"storage/{chosen.node}/{name}", label)
+
+    def rrd(self, ref: GuestRef | NodeRef | StorageRef, window_s: float) -> pd.DataFrame:
         """Proxmox VE's own measurements over the last seconds: columns with units.
 
         Raises:
@@ -166,13 +185,18 @@ class Metrics:
 
 
 class SubjectMetrics:
-    """Measurements of one guest or node: ``.cpu("7d")``, ``.mem("24h")`` … One column with its unit; ``.attrs['source']`` says who answered."""
+    """Measurements of one guest, node or storage: ``.cpu("7d")``, ``.mem("24h")`` … One column with its unit; ``.attrs['source']`` says who answered."""
 
-    def __init__(self, metrics: Metrics, ref: GuestRef | NodeRef, key: str, label: str) -> None:
+    def __init__(self, metrics: Metrics, ref: GuestRef | NodeRef | StorageRef, key: str, label: str) -> None:
         self._metrics = metrics
         self._ref = ref
         self._key = key
         self._label = label
+        self._kind = "guest" if isinstance(ref, GuestRef) else "node" if isinstance(ref, NodeRef) else "storage"
+
+    def used(self, window: str | float = "30d") -> pd.DataFrame:
+        """In use, in bytes (storages)."""
+        return self.get("bytes", window)
 
     def cpu(self, window: str | float = "1h") -> pd.DataFrame:
         """CPU in use, as a fraction of its own cores."""
@@ -196,7 +220,7 @@ class SubjectMetrics:
         Raises:
             InputError: there is no such measurement, or no such window.
         """
-        columns = _COLUMNS if isinstance(self._ref, GuestRef) else _NODE_COLUMNS
+        columns = _COLUMNS if self._kind == "guest" else _NODE_COLUMNS if self._kind == "node" else _STORAGE_COLUMNS
         if what not in columns:
             raise InputError(f"There is no measurement called {what} of {self._label}.", hint=f"Known: {', '.join(columns)}.")
         seconds = seconds_of(window)
@@ -216,14 +240,18 @@ class SubjectMetrics:
         return frame
 
     def _from_prometheus(self, what: str, seconds: float, column: str) -> pd.DataFrame:
-        kind = "guest" if isinstance(self._ref, GuestRef) else "node"
-        frame = self._metrics.named(f"{kind}.{what}", seconds_ago(seconds), "now", None, **{kind: self._key})
+        frame = self._metrics.named(f"{self._kind}.{what}", seconds_ago(seconds), "now", None, **{self._kind: self._key})
         if len(frame.columns) == 1:
             frame.columns = [column]
         return frame
 
     def __repr__(self) -> str:
-        return f"measurements of {self._label} from {self._metrics.backend}: .cpu('7d') .mem('24h') .net('1h') .disk('1h')"
+        ways = (
+            ".used('30d')"
+            if self._kind == "storage"
+            else ".cpu('7d') .mem('24h')" + (" .net('1h') .disk('1h')" if self._kind == "guest" else "")
+        )
+        return f"measurements of {self._label} from {self._metrics.backend}: {ways}"
 
 
 def seconds_ago(seconds: float) -> str:

@@ -22,6 +22,7 @@ from pveops.base.clock import Clock, SystemClock
 from pveops.base.errors import InputError
 from pveops.base.moments import Moment
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
+from pveops.frames.drawing import drawn_by
 from pveops.model.proposal import Origin
 from pveops.model.resources import Answer, Guest
 from pveops.observe.cost import SPENT
@@ -374,11 +375,12 @@ def connect(
         ConfigError: no such profile, or its settings are not usable.
         TransportError, ApiError: the cluster cannot be reached, or refuses the token.
     """
+    drawn_by(_draw)
     env = os.environ if env is None else env
     clock = clock or SystemClock()
     home = Home.find(env)
     target = resolve(profile, home, env)
-    reader = FactReader(open_wire(target, target.read_token()), clock=clock)
+    reader = FactReader(open_wire(target, target.read_token(), renew=target.read_token), clock=clock)
     notebook = env.get("JPY_SESSION_NAME", "")
     origin = origin or Origin(surface="lab" if notebook else "python", place=Path(notebook).name)
     SPENT.keep(home.costs, origin.surface)
@@ -386,3 +388,9 @@ def connect(
         reader.version()
     executors = Executors(home, load_config(home).operator, env, origin, target.name, reader)
     return Ops(target=target, reader=reader, executors=executors, registry=standard(), origin=origin, clock=clock)
+
+
+def _draw(frame: pd.DataFrame, **options: Any) -> Any:
+    from pveops.present.plots import draw  # noqa: PLC0415 - an extra, and loaded when the first plot is drawn
+
+    return draw(frame, **options)

@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Runs in the child: get SIGTERM when the process that started us dies, however it dies."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
@@ -68,7 +68,7 @@ class Child:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     self._command, env=self._env, cwd=self._cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, no Python locks
+                    start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - one C call, no Python locks
                 )  # fmt: skip
         except OSError as err:
             raise ConfigError(f"{self.name} cannot be started: {err.strerror} ({self._command[0]}).") from err

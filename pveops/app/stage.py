@@ -86,6 +86,9 @@ class _Rights:
     token_id: str
     timeout_s: float
 
+    def prepare(self) -> None:
+        """Nothing to open."""
+
     def send(self, call: WireCall, grant: object) -> Any:
         """Nothing is granted here: the stage sends by itself."""
         raise Denied("Nothing is granted on the simulated copy.", details={"rule": "stage"})

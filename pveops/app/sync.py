@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from zlib import crc32
 
 from pveops.base.clock import Clock, from_epoch_s
 from pveops.base.errors import ApiError, Forbidden, NotFound, PveopsError
-from pveops.base.retry import retry
+from pveops.base.retry import backoff_s
 from pveops.clients.cluster import census
 from pveops.clients.cluster.crowd import Ask, Crowd, Got
 from pveops.clients.cluster.pace import Budget
@@ -19,12 +20,14 @@ from pveops.model.inventory import Counted, Detail, Event, Kind, Look, Report, S
 from pveops.model.resources import Gap, Guest, Node, Storage
 from pveops.store.inventory import Inventory, Thing
 
+T = TypeVar("T")
 TURN_S: Mapping[Detail, int] = {"config": 900, "snapshots": 900, "addresses": 900, "backups": 900, "disks": 21_600}
 """Every detail is read again after this many seconds, whatever the signs say: a change by PUT leaves no task behind."""
 
 _FEED_ROWS = 25
 """The cluster's list holds so many tasks per node; where all of them are new, the node is asked for the rest."""
 _FLUSH_MS = 60_000
+_TRIES = 4
 _GUEST_KINDS: tuple[Detail, ...] = ("config", "snapshots", "addresses")
 
 
@@ -87,7 +90,7 @@ class Sync:
         sent = self._reader.wire.sent + self._crowd.sent
         per_node = self._crowd.per_node.copy()
         try:
-            held = self._lists(at_ms)
+            held = self._lists(at_ms, began_s + deadline_s)
         except PveopsError as err:
             self._notice(
                 at_ms, [Gap(what="everything", why=err.message)], 0, self._reader.wire.sent + self._crowd.sent - sent, set(), set()
@@ -117,12 +120,19 @@ class Sync:
 
     # -- lists ----------------------------------------------------------------------------------------------------------
 
-    def _lists(self, at_ms: int) -> _Held:
-        nodes, guests, storages = retry(self._reader.resources, tries=4, clock=self._clock, first_wait_s=0.5)
+    def _lists(self, at_ms: int, until_s: float) -> _Held:
+        nodes, guests, storages = self._patiently(self._reader.resources, until_s)
         held = _Held(nodes.rows, guests.rows, storages.rows, guests.source)
         held.gaps += [*nodes.gaps, *guests.gaps, *storages.gaps]
         seen = census.states(nodes.rows, guests.rows, storages.rows)
-        fresh = self._feed(held)
+        unsure = census.unsure(seen)
+        if unsure:
+            last = {(one.kind, one.key): one.body for one in self._store.at((self._name,), ("guest", "node", "storage"))}
+            seen = [
+                census.filled(one, last[one.kind, one.key]) if (one.kind, one.key) in unsure and (one.kind, one.key) in last else one
+                for one in seen
+            ]
+        fresh = self._feed(held, until_s)
         gone = self._gone(held, seen, fresh)
         known = self._store.digests(self._name, "guest")
         held.changed |= {one.key for one in seen if one.kind == "guest" and known.get(one.key) != one.digest}
@@ -133,10 +143,23 @@ class Sync:
         held.counts.append(Counted(what="tasks", known=len(self._events), read=len(self._events), changed=len(fresh)))
         return held
 
-    def _feed(self, held: _Held) -> list[Event]:
+    def _patiently(self, read: Callable[[], T], until_s: float) -> T:
+        """Read a list; a passing failure is tried again, ever more slowly, while there is time."""
+        waits = backoff_s(first_s=0.5, most_s=5.0)
+        for _ in range(_TRIES):
+            try:
+                return read()
+            except PveopsError as err:
+                wait_s = next(waits)
+                if not err.temporary or self._clock.monotonic_s() + wait_s > until_s:
+                    raise
+                self._clock.sleep_s(wait_s)
+        return read()
+
+    def _feed(self, held: _Held, until_s: float) -> list[Event]:
         """Tasks that are new, or went on, since the last look; what they worked on counts as changed."""
         try:
-            answer = self._reader.tasks(limit=1_000_000)
+            answer = self._patiently(lambda: self._reader.tasks(limit=1_000_000), until_s)
         except PveopsError as err:
             held.gaps.append(Gap(what="tasks", why=err.message))
             return []

@@ -18,6 +18,7 @@
     │   ├── NotFound                   500 whose message says that the thing does not exist
     │   ├── Locked                     500 whose message says that the guest is locked
     │   ├── NotAnswered                501
+    │   ├── Overloaded                 503, 429: too much is asked at the moment
     │   └── NodeUnreachable            595, 596, 599: the node that should answer does not
     ├── TaskError                  5   a Proxmox VE task ended with an error
     ├── GuardError                 6   the guard said no
@@ -152,6 +153,12 @@ class Locked(ApiError):  # noqa: N818
 
 class NotAnswered(ApiError):  # noqa: N818
     """501: this server has no such method (the simulated cluster answers only a part of them)."""
+
+
+class Overloaded(ApiError):  # noqa: N818
+    """503 or 429: the node we talk to has too much to do; it did not carry out the request."""
+
+    temporary = True
 
 
 class NodeUnreachable(ApiError):  # noqa: N818

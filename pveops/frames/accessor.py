@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from pveops.frames.drawing import draw
 from pveops.frames.filter import kinds_of, parse_filter
 
 
@@ -41,3 +43,15 @@ class Pve:
             told = [{"what": gap.what, "why": gap.why, "needs": gap.needs} for gap in gaps]
             found.attrs.update(complete=False, gaps=[*frame.attrs.get("gaps", []), *told])
         return found
+
+    def plot(self, y: str | Sequence[str] | None = None, **options: Any) -> Any:
+        """A HoloViews plot: lines over time where the rows are times, else bars of the figure that says most (or of the column ``y``).
+
+        Options: ``kind`` (line, points, bar), ``title``, ``scheme`` (light, dark), ``way``, ``width``, ``height`` in pixels. More than 100,000
+        points become a picture (datashader).
+
+        Raises:
+            ConfigError: the extra is not installed.
+            InputError: there is nothing that can be drawn so.
+        """
+        return draw(self._frame, y=y, **options)

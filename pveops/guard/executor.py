@@ -263,6 +263,7 @@ class Executor:
 
     def _open_run(self, who: Principal, proposal: Proposal, channel: str, rule: SignedRule | None = None) -> Proposal:
         run_id, now = new_id("r"), self._clock.now()
+        self._clusters[proposal.plan.cluster].writer.prepare()  # the first request is about to leave: connect while it is written down
         approved = replace(proposal, status=ProposalStatus.APPROVED, decided_by=who.name, decided_at=now, run_id=run_id)
         approval = write_approved(proposal, rule)
         data = {"approval": approval, "channel": channel, "run": run_id, "digest": proposal.digest, "policy": proposal.policy_hash}

@@ -86,6 +86,10 @@ class Writer(Protocol):
         """After this many seconds without an answer a call counts as unanswered."""
         ...
 
+    def prepare(self) -> None:
+        """A change is about to be sent; nothing leaves yet."""
+        ...
+
     def send(self, call: WireCall, grant: object) -> Answered:
         """Send one call.
 

@@ -32,6 +32,7 @@ _QUERIES = (
     NamedQuery("guests.running", "guests", "how many guests run, by node", 'sum by (node) (pve_up{id=~"(qemu|lxc)/.+"} * on (id) group_left (node) pve_guest_info)'),
     NamedQuery("nodes.up", "flag", "which nodes are up", 'pve_up{id=~"node/.+"}'),
     NamedQuery("storage.used", "fraction", "share in use of each storage", 'pve_disk_usage_bytes{id=~"storage/.+"} / pve_disk_size_bytes{id=~"storage/.+"}'),
+    NamedQuery("storage.bytes", "bytes", "in use of one storage", 'pve_disk_usage_bytes{id="$storage"}'),
     NamedQuery("storage.fill", "bytes_per_s", "how fast each storage fills, over a day", 'deriv(pve_disk_usage_bytes{id=~"storage/.+"}[1d])'),
     NamedQuery("nodes.load", "load", "load of the last minute", "node_load1"),
     NamedQuery("nodes.temperature", "celsius", "temperatures of the hardware", "node_hwmon_temp_celsius"),

@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -221,7 +222,7 @@ class _Home:
 
 
 async def _serve(options: ServeOptions) -> None:
-    stop = _stop_event()
+    stop = _prepare_loop()
     steps = scenario.read(options.scenario) if options.scenario is not None else []
     listener = listen(options.host, options.port)
     home = _Home(options.state_dir)
@@ -336,10 +337,11 @@ def _ports(options: ServeOptions, names: list[str]) -> dict[str, int]:
     return {name: options.port + number if options.port else 0 for number, name in enumerate(names, 1)}
 
 
-def _stop_event() -> asyncio.Event:
-    """Set when the process is told to end."""
+def _prepare_loop() -> asyncio.Event:
+    """One thread for what takes long, as each keeps the memory in which it once printed a page; the event is set when the process is told to end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=1, thread_name_prefix="sim"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pveops.sim.physics.crowd import Crowd, Hold
 from pveops.sim.physics.space import SpaceBook
 from pveops.sim.release import EIGHT, NINE, Release
 from pveops.sim.seed.build import Secrets, build
@@ -16,6 +18,7 @@ from pveops.sim.tasks.chronicle import Chronicle
 from pveops.sim.tasks.engine import Engine, Work
 from pveops.sim.tasks.fencing import Fencing
 from pveops.sim.tasks.habits import add_history
+from pveops.sim.tasks.keeping import Keeper
 from pveops.sim.tasks.node_life import Room
 from pveops.sim.tasks.schedule import Schedule
 from pveops.sim.tasks.task import Task
@@ -59,6 +62,8 @@ class World:
         self.chronicle = Chronicle(self.cluster, self.engine, self.schedule, start_s)
         self.room = Room(self.cluster, self.engine, self.schedule)
         self.fencing = Fencing(self.room)
+        self.keeper = Keeper(self.room)
+        self.crowd = Crowd(self.cluster, self._hold)
         if description.get("habits"):
             add_history(self.cluster, self.engine, self.schedule.tasks_since(self.cluster.local_node, start_s - 86400))
         self.gate = Gate(self.cluster.identities, ticket_key)
@@ -81,6 +86,11 @@ class World:
         curves = Load(self.cluster.seed, self._start_s)
         curves.add_all(list(self.cluster.guests.values()))
         return curves
+
+    def _hold(self, held: Mapping[int, Hold]) -> None:
+        """These guests are held back from now on, and nobody else."""
+        self.load.overlay.hold(held, self.cluster.now_s)
+        self.caches.clear()
 
     @property
     def old(self) -> bool:

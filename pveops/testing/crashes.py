@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import random
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from pveops.app.handles import status_of
 from pveops.base.errors import PveopsError
 from pveops.model.messages import ResolveRequest
 from pveops.model.run import ProposalView, StepPhase
+from pveops.testing.nursery import Nursery
 from pveops.testing.postgres import Postgres, find_postgres
 from pveops.testing.stack import Stack
 
@@ -33,6 +36,9 @@ POINTS = (
 """Boundaries of the executor, in the order of a step. ``before_send`` is right after the intent is on disk."""
 _GUESTS = 3
 _LONGEST_S = 90.0
+_AT_ONCE = {"PostgreSQL": 4}
+"""With PostgreSQL most of the time of a kill goes by in waiting: a worker is dead when its beat stood still for ten seconds."""
+_FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +206,14 @@ def _until(happens: Callable[[], bool], what: str) -> None:
                 return
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} within {_LONGEST_S:.0f} s")
-        time.sleep(0.03)
+        time.sleep(0.1)
 
 
-def matrix(chosen: Sequence[Case], root: Path, *, seed: int, tell: Callable[[Verdict], None] = lambda _verdict: None) -> list[Verdict]:
-    """Carry the cases out, store by store, each on a stack of its own."""
+def matrix(
+    chosen: Sequence[Case], root: Path, *, seed: int, tell: Callable[[Verdict], None] = lambda _verdict: None, longest_s: float = 1e9
+) -> list[Verdict]:
+    """Carry the cases out, store by store, each on a stack of its own; none begins later than so many seconds from now."""
+    end = time.monotonic() + longest_s
     found: list[Verdict] = []
     for store, group in itertools.groupby(chosen, key=lambda case: case.store):
         with contextlib.ExitStack() as stack:
@@ -214,12 +223,12 @@ def matrix(chosen: Sequence[Case], root: Path, *, seed: int, tell: Callable[[Ver
             env = {"PVEOPS_CRASH_POINTS": str(points)}
             if store == "PostgreSQL":
                 env["PVEOPS_STORE_URL"] = stack.enter_context(Postgres()).database()
-            options = {"bulk_targets": 1000}
+            options, nursery = {"bulk_targets": 1000}, stack.enter_context(Nursery())
             running = stack.enter_context(
-                Stack(folder, speed=40, guests=8, profile={"write_timeout_s": 1.0}, options=options, extra_env=env)
+                Stack(folder, speed=40, guests=8, profile={"write_timeout_s": 1.0}, options=options, extra_env=env, nursery=nursery)
             )
             bench = Bench(running, points, random.Random(seed))  # noqa: S311 - no secret
-            for case in group:
+            for case in itertools.takewhile(lambda _case: time.monotonic() < end, group):
                 verdict = bench.run(case)
                 found.append(verdict)
                 tell(verdict)
@@ -228,11 +237,12 @@ def matrix(chosen: Sequence[Case], root: Path, *, seed: int, tell: Callable[[Ver
     return found
 
 
-def page(found: Sequence[Verdict], *, seed: int, command: str) -> str:
+def page(found: Sequence[Verdict], *, seed: int, command: str, wanted: int = 0) -> str:
     """The table, as Markdown."""
+    short = f" (cut short at {len(found)} of {wanted})" if len(found) < wanted else ""
     lines = [
         "# Crash matrix", "",
-        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, seed {seed}: {len(found)} kills with SIGKILL, real processes, plans of three guests with two steps at once.",
+        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, seed {seed}: {len(found)} kills{short} with SIGKILL, real processes, plans of three guests with two steps at once.",
         "Judged by the request log and the state of the simulated cluster, not by what the executor says.",
         "*lost*: the record does not tell the truth, or the run never settled. *doubled*: a request that arrived twice for one step. *unknown*: a person was asked;",
         "*needless*: although the cluster could have told.", "",
@@ -250,9 +260,15 @@ def page(found: Sequence[Verdict], *, seed: int, command: str) -> str:
     total = f"{sum(bool(verdict.lost) for verdict in found)} lost, {sum(verdict.doubled for verdict in found)} doubled"
     lines += [
         "",
-        f"In all: {total}, {sum(verdict.needless for verdict in found)} needlessly unknown; {sum(verdict.seconds for verdict in found) / max(1, len(found)):.1f} s a kill.",
+        f"In all: {total}, {sum(verdict.needless for verdict in found)} needlessly unknown; {sum(verdict.seconds for verdict in found) / max(1, len(found)):.1f} s a kill, at a load of {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lanes(chosen: Sequence[Case]) -> list[Sequence[Case]]:
+    """The cases of one store, dealt out to the stacks that are killed at the same time."""
+    count = _AT_ONCE.get(chosen[0].store, 1) if len(chosen) > _FEW else 1
+    return [chosen[first::count] for first in range(count)]
 
 
 def main() -> int:
@@ -261,6 +277,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--longest-min", type=float, default=1e6, help="begin no kill later than so many minutes from now")
     parser.add_argument("--store", choices=["SQLite", "PostgreSQL"], action="append", help="only this one")
     given = parser.parse_args()
     stores = given.store or (["SQLite", "PostgreSQL"] if find_postgres() else ["SQLite"])
@@ -274,9 +291,16 @@ def main() -> int:
         sys.stdout.write(f"{verdict.case.store:<11} {verdict.case.row:<36} {verdict.status:<10} {verdict.seconds:5.1f} s{mark}\n")
         sys.stdout.flush()
 
-    with tempfile.TemporaryDirectory(prefix="pvc") as folder:
-        found = matrix(cases(given.runs, stores, given.seed), Path(folder), seed=given.seed, tell=tell)
-    text = page(found, seed=given.seed, command=f"make crash RUNS={given.runs}")
+    lanes = [part for store in stores for part in _lanes([case for case in cases(given.runs, stores, given.seed) if case.store == store])]
+    with tempfile.TemporaryDirectory(prefix="pvc") as folder, ThreadPoolExecutor(len(lanes)) as pool:
+        parts = pool.map(
+            lambda lane: matrix(
+                lane[1], Path(folder) / str(lane[0]), seed=given.seed + lane[0], tell=tell, longest_s=given.longest_min * 60
+            ),
+            enumerate(lanes),
+        )
+        found = [verdict for part in parts for verdict in part]
+    text = page(found, seed=given.seed, command=f"make crash RUNS={given.runs}", wanted=given.runs)
     sys.stdout.write(text)
     if given.page:
         given.page.write_text(text, encoding="utf-8")

@@ -213,6 +213,9 @@ class FakeCluster:
             if task.upid.node == node and task.upid.starttime_s >= since_s
         ]  # fmt: skip
 
+    def prepare(self) -> None:
+        """Nothing to open."""
+
     def send(self, call: WireCall, grant: object) -> FakeCluster:
         """Take a call: do it, and start a task for it."""
         if self.redeem is not None:

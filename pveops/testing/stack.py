@@ -19,6 +19,7 @@ from pveops.clients.executor import ExecutorClient
 from pveops.model.proposal import Origin
 from pveops.settings.credentials import load_credential
 from pveops.settings.home import Home
+from pveops.testing.nursery import ForkedChild, Nursery
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Stack:
         guests, nodes, speed, latency_ms, seed: of the simulated cluster.
         profile: more keys of the profile, for example ``{"write_timeout_s": 2.0}``.
         options: keys of ``[executor]`` in ``config.toml``.
+        nursery: forks the executor, where it is started again and again.
     """
 
     root: Path
@@ -41,6 +43,7 @@ class Stack:
     profile: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     extra_env: Mapping[str, str] = field(default_factory=dict)
+    nursery: Nursery | None = None
     sim: Child = field(init=False)
     executor: Child | None = field(init=False, default=None)
     info: dict[str, Any] = field(init=False)
@@ -124,8 +127,10 @@ class Stack:
 
     def start_executor(self) -> None:
         """Start the executor and wait until it answers."""
+        name, log = "The executor", self.root / "executor.log"
         command = [sys.executable, "-m", "pveops.surfaces.daemon"]
-        self.executor = Child("The executor", command, env=self.env, log=self.root / "executor.log").start()
+        child = ForkedChild(name, self.nursery, env=self.env, log=log) if self.nursery else Child(name, command, env=self.env, log=log)
+        self.executor = child.start()
         self.executor.wait_ready(self.answers, seconds=30)
 
     def answers(self) -> bool:

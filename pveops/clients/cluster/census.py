@@ -43,6 +43,20 @@ def states(nodes: Iterable[Node], guests: Iterable[Guest], storages: Iterable[St
     return seen
 
 
+_LASTING = ("name", "kind", "cpus", "maxmem_bytes", "maxdisk_bytes", "template", "type", "shared", "content", "total_bytes")
+
+
+def unsure(seen: Iterable[Seen]) -> set[tuple[Kind, str]]:
+    """Things of which the cluster knows no more than that they are there: their node is away or tells nothing."""
+    return {(one.kind, one.key) for one in seen if b'"status":"unknown"' in one.body or b'"status":"offline"' in one.body}
+
+
+def filled(one: Seen, last: Mapping[str, Any]) -> Seen:
+    """With what it was when it was last seen whole, where nothing is known now: not knowing a size does not change it."""
+    body = orjson.loads(one.body)
+    return _seen(one.kind, one.key, {key: last.get(key) if not value and key in _LASTING else value for key, value in body.items()})
+
+
 def events(tasks: Iterable[Task]) -> list[Event]:
     """Tasks as they are kept."""
     return [

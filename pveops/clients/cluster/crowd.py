@@ -28,6 +28,7 @@ from pveops.base.secret import Secret
 from pveops.clients.cluster.errors import error_of
 from pveops.clients.cluster.pace import Cap, Lane, Trouble
 from pveops.clients.cluster.wire import Endpoint, check_path
+from pveops.observe.cost import SPENT
 
 _AT_ONCE = 32
 """Requests under way at once for one cluster."""
@@ -100,10 +101,10 @@ class Crowd:
 
         What has no answer after ``deadline_s`` seconds has the error ``NoAnswer``; what a node that gave up would have answered, its error.
 
+        A token that is refused, also after it was read again, or a stranger's certificate at the only address, is the error of all that are left.
+
         Raises:
             InputError: a path that can mean something else than it says.
-            AuthFailed: the cluster refuses the token, also after it was read again.
-            CertificateMismatch: a stranger's certificate at the only address.
         """
         for ask in asks:
             check_path(ask.path)
@@ -158,12 +159,15 @@ class Crowd:
             ):
                 content = await answer.read()
         except TimeoutError as err:
+            SPENT.request(endpoint.url, ask.path, answered_bytes=0, failed=True)
             raise NoAnswer(
                 f"{endpoint.url} took the request and timed out after {ask.timeout_s:g} s.",
                 hint="The node may be overloaded, or one of its storages hangs.",
             ) from err
         except aiohttp.ClientError as err:
+            SPENT.request(endpoint.url, ask.path, answered_bytes=0, failed=True)
             raise _transport(err, endpoint.url) from err
+        SPENT.request(endpoint.url, ask.path, answered_bytes=len(content), failed=answer.status >= 400)
         if answer.status >= 400:
             error = error_of(answer.status, answer.reason or "", _json(content), method="GET", path=ask.path, endpoint=endpoint.url)
             if isinstance(error, AuthFailed) and self._renewed(used):
@@ -242,10 +246,10 @@ class _Round:
         late = f"There was no time left after {self._crowd.clock.monotonic_s() - began_s:.0f} s."
         for lane in self._lanes:
             while lane.queue:
-                self._done(Got(lane.queue.popleft(), error=NoAnswer(lane.over or late, hint="The next look reads it first.")))
+                self._done(
+                    Got(lane.queue.popleft(), error=self._fatal or NoAnswer(lane.over or late, hint="The next look reads it first."))
+                )
         self._hand_over()
-        if self._fatal is not None:
-            raise self._fatal
 
     async def _work(self) -> None:
         while self._left and self._fatal is None:

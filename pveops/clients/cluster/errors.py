@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pveops.base.errors import ApiError, AuthFailed, BadArguments, Forbidden, Locked, NodeUnreachable, NotAnswered, NotFound
+from pveops.base.errors import ApiError, AuthFailed, BadArguments, Forbidden, Locked, NodeUnreachable, NotAnswered, NotFound, Overloaded
 from pveops.base.redact import redact
 
 _MISSING = re.compile(r"does not exist|no such|not found|hostname lookup .* failed|unable to find", re.IGNORECASE)
@@ -48,6 +48,10 @@ def error_of(status: int, reason: str, body: Any, *, method: str, path: str, end
     if status == 501:
         return NotAnswered(
             f"{endpoint} does not answer {method} {path}: {said}.", hint="An older version, or the simulated cluster.", details=details
+        )
+    if status in (503, 429):
+        return Overloaded(
+            f"{endpoint} has too much to do for {method} {path}: {said} ({status}).", hint="Ask less, or a little later.", details=details
         )
     if status in (595, 596, 597, 599):
         return NodeUnreachable(

@@ -27,10 +27,20 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import CertificateMismatch, InputError, NoAnswer, NodeUnreachable, PveopsError, TransportError, Unreachable
+from pveops.base.errors import (
+    AuthFailed,
+    CertificateMismatch,
+    InputError,
+    NoAnswer,
+    NodeUnreachable,
+    PveopsError,
+    TransportError,
+    Unreachable,
+)
 from pveops.base.redact import redact
 from pveops.base.secret import Secret
 from pveops.clients.cluster.errors import error_of
+from pveops.clients.cluster.spare import Spares
 from pveops.observe.cost import SPENT
 from pveops.observe.logs import quiet_libraries
 
@@ -126,20 +136,30 @@ class Wire:
         timeouts: in seconds.
         pool: connections kept per endpoint.
         clock: for the rest of a silent endpoint.
+        renew: gives the token anew when the cluster refuses the one in use; for reads alone.
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], token: Secret, *, timeouts: Timeouts = Timeouts(), pool: int = 16, clock: Clock | None = None
+        self,
+        endpoints: Sequence[Endpoint],
+        token: Secret,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        pool: int = 16,
+        clock: Clock | None = None,
+        renew: Callable[[], Secret] | None = None,
     ) -> None:
         if not endpoints:
             raise InputError("A cluster needs at least one endpoint.")
         self._endpoints = tuple(endpoints)
         self._token = token
+        self._renew = renew
         self._timeouts = timeouts
         self._pool = pool
         self._clock = clock or SystemClock()
         self._sessions: dict[str, requests.Session] = {}
-        weakref.finalize(self, _close_all, self._sessions)
+        self._spares = Spares(self._clock, connect_s=timeouts.connect_s)
+        weakref.finalize(self, _close_all, self._sessions, self._spares)
         self._resting: dict[str, float] = {}
         self._lock = threading.Lock()
         self.sent = 0
@@ -171,6 +191,28 @@ class Wire:
             ApiError: the cluster answered with an error.
         """
         check_path(path)
+        used = self._token
+        try:
+            return self._get(path, params, decode)
+        except AuthFailed:
+            if not self._renewed(used):
+                raise
+        return self._get(path, params, decode)
+
+    def _renewed(self, used: Secret) -> bool:
+        """Whether there is another token than the one that was refused."""
+        if self._renew is None:
+            return False
+        with self._lock:
+            if self._token is used:
+                found = self._renew()
+                if found.reveal() == used.reveal():
+                    return False
+                self._token = found
+                self._sessions.clear()  # those in use by other threads end with their requests
+            return True
+
+    def _get(self, path: str, params: Params | None, decode: Decode | None) -> Reply:
         said: list[str] = []
         kinds: list[PveopsError] = []
         for endpoint in self._order():
@@ -201,6 +243,11 @@ class Wire:
                     break
         raise self._all_failed(said, kinds)
 
+    def prepare(self) -> None:
+        """Open the connection that the next change will leave over; returns at once. Nothing is sent, and a failure is told to whoever sends."""
+        endpoint = self._order()[0]
+        self._spares.add(endpoint.url, self._open(endpoint))
+
     def send_once(self, method: str, path: str, params: Params | None = None) -> Reply:
         """Send a change on a connection of its own, at most once. Only a refused connection moves on to the next endpoint.
 
@@ -212,7 +259,7 @@ class Wire:
         check_path(path)
         said: list[str] = []
         for endpoint in self._order():
-            session = self._open(endpoint)
+            session = self._spares.take(endpoint.url) or self._open(endpoint)
             session.headers["Connection"] = "close"
             try:
                 reply = self._exchange(session, endpoint, method, path, params, self._timeouts.write_s)
@@ -228,7 +275,7 @@ class Wire:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            _close_all(self._sessions)
+            _close_all(self._sessions, self._spares)
 
     def _order(self) -> list[Endpoint]:
         now = self._clock.monotonic_s()
@@ -250,16 +297,18 @@ class Wire:
         user, _, name = who.partition("!")
         parts = urlsplit(endpoint.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
+        trusted: str | bool = str(endpoint.ca) if endpoint.ca else True
         api = ProxmoxAPI(
             host,
             port=parts.port,
             user=user,
             token_name=name,
             token_value=value,
-            verify_ssl=str(endpoint.ca) if endpoint.ca else True,
+            verify_ssl=trusted,
             backend="https",
         )
         session: requests.Session = api._store["session"]  # noqa: SLF001 - proxmoxer has no public way to its session
+        session.verify = trusted  # proxmoxer gives it with each request; a connection that is opened before has none
         session.trust_env = False  # no proxy, netrc or CA bundle from the environment behind the profile's back
         options: dict[str, Any] = {"pool_connections": 2, "pool_maxsize": self._pool, "pool_block": False, "max_retries": 0}
         session.mount("https://", _PinnedAdapter(endpoint.fingerprint, **options) if endpoint.fingerprint else HTTPAdapter(**options))
@@ -305,7 +354,8 @@ class Wire:
         return cls(f"None of the {len(self._endpoints)} endpoints answers. {' '.join(unique)}", hint=hint)  # type: ignore[return-value]
 
 
-def _close_all(sessions: dict[str, requests.Session]) -> None:
+def _close_all(sessions: dict[str, requests.Session], spares: Spares) -> None:
+    spares.close()
     while sessions:
         sessions.popitem()[1].close()
 

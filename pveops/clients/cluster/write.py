@@ -48,6 +48,10 @@ class Writer:
         """After this many seconds without an answer a call counts as unanswered."""
         return self._wire.write_timeout_s
 
+    def prepare(self) -> None:
+        """A change is about to be sent: open its connection meanwhile."""
+        self._wire.prepare()
+
     def send(self, call: WireCall, grant: object) -> Sent:
         """Send one call.
 

@@ -124,6 +124,8 @@ class Faults:
         now_s = self._world.cluster.now_s
         fault = entry.kind(self._stage, entry.values)
         fault.begin()
+        fault.watch()
+        self._world.crowd.look()
         entry.fault, entry.state, entry.start_s, entry.component = fault, "active", now_s, fault.component
         self._active.append(entry)
         if math.isfinite(entry.lasts_s):
@@ -138,14 +140,21 @@ class Faults:
         entry.state, entry.end_s = state, self._world.cluster.now_s
         self._active.remove(entry)
         if entry.fault is not None:
+            entry.fault.over = True
             entry.fault.settle()
         entry.fault = None
+        self._world.crowd.look()
 
     def look(self) -> None:
         """See which faults somebody has put right."""
         for entry in list(self._active):
-            if entry.state == "active" and entry.fault is not None and entry.fault.healed():
+            if entry.state != "active" or entry.fault is None:
+                continue
+            if entry.fault.healed():
                 self._end(entry, "repaired")
+            else:
+                entry.fault.watch()
+        self._world.crowd.look()
 
     def clear(self, ident: str) -> Entry:
         """Put a fault right by hand, or forget one that is planned.

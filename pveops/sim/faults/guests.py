@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from pveops.sim.faults.spec import Fault, Parameter
 from pveops.sim.faults.victims import GuestFault
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.ha_rules import NODES, rules_of
+from pveops.sim.state.ills import Noise
+from pveops.sim.state.journal import ERROR, INFO
 from pveops.sim.state.volumes import find_volume
 from pveops.sim.tasks import migrate, power
 from pveops.sim.world import World
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _MIB = 1024**2
 _QEMU_LOCKS = ("backup", "clone", "migrate", "rollback", "snapshot", "snapshot-delete")
 _BUSY = 0.94
+_MOST_LOST = 0.8
+"""What neighbours lose at most, as a fraction of what a noisy guest takes."""
 
 
 class StuckLock(GuestFault):
@@ -49,6 +53,36 @@ class StuckLock(GuestFault):
         guest = self.guest
         if guest is not None:
             power.set_lock(self.cluster, guest, "")
+
+
+class GuestCrashed(GuestFault):
+    """A guest is gone from one moment to the next: its process was killed."""
+
+    name = "guest-crashed"
+    cause = "The kernel of the node ran out of memory and killed the process of the guest."
+    sees = (
+        "The guest is stopped, and no task says why; the journal of its node does (`Out of memory: Killed process …`). High availability starts "
+        "a guest that it manages again after about 10 s, in a task of root@pam; others stay as they are."
+    )
+    repair = "Start the guest: POST …/status/start."
+    parameters = (Parameter(name="vmid", doc="Which guest.", pick=pick.running, what="running guest"),)
+
+    def begin(self) -> None:
+        guest = self.cluster.guests[self.values["vmid"]]
+        program = "kvm" if guest.kind == "qemu" else "systemd"
+        text = f"Out of memory: Killed process {guest.pid} ({program}) total-vm:{guest.maxmem // 1024 * 2}kB, anon-rss:{guest.maxmem // 1024}kB"
+        self.cluster.emit(guest.node, "kernel", text, severity=ERROR)
+        self.cluster.emit(guest.node, "qmeventd" if guest.kind == "qemu" else "lxc", f"Finished cleanup for {guest.vmid}", severity=INFO)
+        power.power_off(self.cluster, guest)
+
+    def healed(self) -> bool:
+        guest = self.guest
+        return guest is None or guest.running
+
+    def undo(self) -> None:
+        guest = self.guest
+        if guest is not None:
+            power.power_on(self.cluster, guest)
 
 
 class MemoryLeak(GuestFault):
@@ -111,25 +145,61 @@ class _Bent(Fault):
 
 
 class NoisyNeighbour(GuestFault, _Bent):
-    """A guest takes all the CPU, network and disk it can get; its node feels it."""
+    """A guest takes all the CPU, network and disk it can get; others on its node get less."""
 
     name = "noisy-neighbour"
     cause = "A job in the guest runs without a limit."
-    sees = "CPU of the guest near its limit in every view; its disk and network rates are far above what they were; CPU of its node is up."
+    sees = (
+        "CPU of the guest near its limit in every view; its disk and network rates are far above what they were; CPU of its node is up. Its "
+        "neighbours get less CPU, network and disk than before, and their CPU pressure is up; whoever has disks on its storages waits for them "
+        "(I/O pressure). Where these are disks of the node: I/O wait of the node is up, and requests take longer (node_disk_*_time_seconds_total)."
+    )
     repair = "Limit it (PUT …/config with cpulimit below its cores), move it to another node, or shut it down."
     parameters = (
         Parameter(name="vmid", doc="Which guest.", pick=pick.running, what="running guest"),
         Parameter(name="cpu_fraction", doc="How much of its CPUs it takes.", unit="fraction", default=_BUSY, low=0.1, high=1.0),
+        Parameter(
+            name="lost_fraction",
+            doc="How much its neighbours lose; less when that would be more than it takes.",
+            unit="fraction",
+            default=0.3,
+            low=0.01,
+            high=0.9,
+        ),
     )
 
     def begin(self) -> None:
         guest = self.cluster.guests[self.values["vmid"]]
-        self._bends, self._node = [], guest.node
+        self._bends = []
+        before = self._busy_cpus([guest])
         self._bend(guest, self.values["cpu_fraction"])
+        taken = self._busy_cpus([guest]) - before
+        others = self._busy_cpus(one for one in self.cluster.guests_on(guest.node) if one is not guest and one.running)
+        names = frozenset(disk.storage for disk in guest.disks() if not disk.cdrom and disk.storage in self.cluster.storages)
+        self._noise = Noise(
+            since_s=self.since_s,
+            vmid=guest.vmid,
+            node=guest.node,
+            storages=names,
+            local=any(not self.cluster.storages[name].shared for name in names),
+            lost_fraction=min(self.values["lost_fraction"], max(_MOST_LOST * taken / others, 0.01))
+            if others
+            else self.values["lost_fraction"],
+        )
+        self.cluster.ills.noises.append(self._noise)
+        self.cluster.generation += 1
+
+    def _busy_cpus(self, guests: Iterable[Guest]) -> float:
+        return sum(self.world.busy(guest) * (guest.cpus or self.cluster.nodes[guest.node].cpus) for guest in guests)
+
+    def settle(self) -> None:
+        super().settle()
+        self._noise.until_s = self.cluster.now_s
+        self.cluster.generation += 1
 
     def healed(self) -> bool:
         guest = self.guest
-        if guest is None or not guest.running or guest.node != self._node:
+        if guest is None or not guest.running or guest.node != self._noise.node:
             return True
         limit = float(guest.config.get("cpulimit", 0) or 0)
         return 0 < limit < (guest.cpus or self.cluster.nodes[guest.node].cpus)
@@ -234,4 +304,4 @@ class TemplateElsewhere(GuestFault):
         guest.touch()
 
 
-KINDS: tuple[type[Fault], ...] = (StuckLock, MemoryLeak, NoisyNeighbour, ThrashPair, TemplateElsewhere)
+KINDS: tuple[type[Fault], ...] = (StuckLock, GuestCrashed, MemoryLeak, NoisyNeighbour, ThrashPair, TemplateElsewhere)

@@ -53,7 +53,7 @@ class NodeDown(_OnNode):
         node_life.lose_power(self.world.room, self.node)
 
     def healed(self) -> bool:
-        return self.node.powered and self.node.online
+        return self.node.powered and self.node.online and not self.node.booting
 
     def undo(self) -> None:
         node_life.boot(self.world.room, self.node)
@@ -87,7 +87,9 @@ class QuorumLost(Fault):
                 node_life.cut_off(self.world.room, node)
 
     def healed(self) -> bool:
-        return self.cluster.quorate and all(node.online and not node.unplugged for node in self._gone())
+        return self.cluster.quorate and all(
+            node.online and node.powered and not node.booting and not node.unplugged for node in self._gone()
+        )
 
     def undo(self) -> None:
         for node in self._gone():

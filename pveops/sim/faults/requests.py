@@ -17,6 +17,7 @@ from pveops.sim.state.tickets import Gate
 _DAEMONS = ("pveproxy", "pvedaemon")
 _ANSWERS = {
     "500": Effect(status=500, reason="got timeout", message="got timeout", done=False),
+    "503": Effect(status=503, reason="Service Unavailable", done=False),
     "595": Effect(status=595, reason="Errors during connection establishment, proxy handshake: Connection refused", done=False),
     "596": Effect(status=596, reason="Broken pipe"),
 }
@@ -92,7 +93,7 @@ class ApiErrors(_OnTheWay):
     name = "api-errors"
     cause = "The proxy daemon of the node loses its workers."
     sees = (
-        "500 `got timeout` and 595 `… Connection refused`: not carried out. 596 `Broken pipe`: carried out, and the answer is lost. 595 and 596 "
+        "500 `got timeout`, 503 `Service Unavailable` and 595 `… Connection refused`: not carried out. 596 `Broken pipe`: carried out, and the answer is lost. 503, 595 and 596 "
         "have an empty body."
     )
     repair = _RESTART

@@ -141,6 +141,8 @@ class Fault(ABC):
         self.desk = stage.desk
         self.values = values
         self.since_s = stage.world.cluster.now_s
+        self.over = False
+        """Set once it has ended."""
 
     @classmethod
     def doc(cls) -> str:
@@ -163,6 +165,9 @@ class Fault(ABC):
     @abstractmethod
     def undo(self) -> None:
         """Put things right by hand; called when it is cleared."""
+
+    def watch(self) -> None:  # noqa: B027 - most have nothing to look after
+        """Look after it while it lasts; called after whatever happens."""
 
     def settle(self) -> None:  # noqa: B027 - most have nothing to forget
         """Forget what kept it going; called once it is over, however that came."""

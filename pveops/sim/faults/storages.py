@@ -6,14 +6,24 @@ import re
 
 from pveops.sim.faults import pick
 from pveops.sim.faults.spec import Fault, Parameter
-from pveops.sim.faults.victims import StorageAway, StorageFault
+from pveops.sim.faults.victims import StallsGuests, StorageAway
 from pveops.sim.faults.weather import Effect, Rule
-from pveops.sim.state.ills import BadBackup
+from pveops.sim.state.guest import Guest
+from pveops.sim.state.ills import BadBackup, StallKind
 from pveops.sim.state.journal import WARNING
-from pveops.sim.state.storage import Storage, Volume
+from pveops.sim.state.storage import FILE_TYPES, Storage, Volume
 from pveops.sim.tasks import node_life
 
 _LOST_VMID = 9999
+_GROWING = FILE_TYPES - {"cephfs"} | {"lvmthin", "zfspool", "zfs"}
+"""Types of storages where images take room as they are written."""
+
+_WAITING = frozenset({"rbd", "cephfs"})
+"""Types that let who writes wait until there is room."""
+
+_ROOM = 64 * 1024**2
+"""Bytes. With less than that, writes fail."""
+
 _WRONG_ADDRESS = "192.0.2.199"
 _A_STORAGE = Parameter(name="storage", doc="Which storage.", pick=pick.storages, what="storage that answers")
 
@@ -32,13 +42,20 @@ def _forgotten(storage: Storage, size: int, now_s: float) -> Volume:
     return Volume(f"{storage.name}:vm-{_LOST_VMID}-disk-0", "images", size, "raw", int(now_s), _LOST_VMID)
 
 
-class StorageFull(StorageFault):
+class StorageFull(StallsGuests):
     """A storage is full: a forgotten volume takes what was left."""
 
     name = "storage-full"
     cause = "A backup or image of a guest that does not exist any more (9999) was never removed."
-    sees = "Use at the limit in every view; backups onto it and new images fail and say `No space left on device`; the volume is in its content."
-    repair = "Free space: DELETE /nodes/{node}/storage/{storage}/content/{volume} of the forgotten volume, or enough others."
+    sees = (
+        "Use at the limit in every view; backups onto it and new images fail and say `No space left on device`; the volume is in its content. "
+        "Guests with disks on it stop at their next write, within 40 s: CPU, network and disk at zero. Virtual machines have qmpstatus `io-error` "
+        "(status stays `running`), containers go on read-only; on Ceph both wait. Configurations can be read as ever."
+    )
+    repair = (
+        "Free space: DELETE /nodes/{node}/storage/{storage}/content/{volume} of the forgotten volume, or enough others. Then let virtual machines go "
+        "on (POST …/status/resume) and restart containers; on Ceph they go on by themselves."
+    )
     parameters = (
         _A_STORAGE,
         Parameter(
@@ -71,6 +88,17 @@ class StorageFull(StorageFault):
             text = "write error - No space left on device" if storage.kind != "pbs" else _PBS_FULL
             self._spoil(BadBackup(since_s=self.since_s, storage=storage.name, node=where, text=text))
 
+    def _where(self) -> list[str]:
+        return super()._where() if self.storage is not None and self.storage.shared else [self.values["node"]]
+
+    def _stall_of(self, guest: Guest) -> StallKind | None:
+        storage = self.storage
+        if storage is None or self.world.space.storage(storage, guest.node, self.cluster.now_s).avail > _ROOM:
+            return None
+        if storage.kind in _WAITING:
+            return "stuck"
+        return ("io-error" if guest.kind == "qemu" else "read-only") if storage.kind in _GROWING else None
+
     def healed(self) -> bool:
         storage = self.storage
         if storage is None or self._volume.volid not in storage.place(self.values["node"]):
@@ -81,7 +109,7 @@ class StorageFull(StorageFault):
         storage = self.storage
         if storage is not None:
             storage.place(self.values["node"]).pop(self._volume.volid, None)
-            self.cluster.generation += 1
+        self._release("io-error", "read-only")
 
 
 _PBS_FULL = (
@@ -95,6 +123,7 @@ class ThinPoolNearFull(StorageFull):
     name = "thin-pool-near-full"
     cause = "The image of a guest that does not exist any more (9999) was never removed."
     sees = "Use of the pool on that node above the given fraction in every view; nothing fails yet. The image is in the content of the storage."
+    repair = "Free space: DELETE /nodes/{node}/storage/{storage}/content/{volume} of the forgotten volume, or enough others."
     parameters = (
         Parameter(name="storage", doc="Which thin pool.", pick=pick.thin_pools, what="thin pool"),
         Parameter(name="node", doc="On which node.", pick=pick.nodes_of_storage, what="node that has it"),
@@ -102,20 +131,22 @@ class ThinPoolNearFull(StorageFull):
     )
 
 
-class StorageOffline(StorageAway):
+class StorageOffline(StorageAway, StallsGuests):
     """A storage on the network does not answer any more."""
 
     name = "storage-offline"
-    cause = "Somebody entered a wrong address of its server (192.0.2.199)."
+    cause = "Somebody entered a wrong address of its server (192.0.2.199), or (`how=server`) the server lost its power."
     sees = (
         "/nodes/{node}/storage: active 0 and no sizes; /cluster/resources: status unknown; its content: 500 `storage '…' is not online`; backups "
-        "onto it end with a bare error text instead of `job errors`."
+        "onto it end with a bare error text instead of `job errors`; guests with disks on it do not start (`storage '…' is not online`). With a wrong "
+        "address those that run keep the connection that they have; without the server they stand still, with CPU, network and disk at zero."
     )
-    repair = "Enter the right address: PUT /storage/{storage} with server (or monhost) as it was."
+    repair = "Address: enter the right one: PUT /storage/{storage} with server (or monhost) as it was. Server: somebody switches it on."
     parameters = (
         Parameter(
             name="storage", doc="Which storage.", pick=pick.remote_storages, what="storage on a server with an address in its configuration"
         ),
+        Parameter(name="how", doc="What is wrong.", default="address", choices=("address", "server")),
     )
 
     def begin(self) -> None:
@@ -123,30 +154,41 @@ class StorageOffline(StorageAway):
         storage = self.cluster.storages[name]
         self._key = pick.address_key(self.world, name)
         self._right = storage.options[self._key]
-        storage.options[self._key] = _WRONG_ADDRESS
-        self._go_away(storage, f"500 Can't connect to {_WRONG_ADDRESS}:8007 (No route to host)")
+        if self.values["how"] == "address":
+            storage.options[self._key] = _WRONG_ADDRESS
+        self._go_away(storage, f"500 Can't connect to {storage.options[self._key]}:8007 (No route to host)")
+
+    def _stall_of(self, guest: Guest) -> StallKind | None:
+        return "stuck" if self.values["how"] == "server" else None
 
     def healed(self) -> bool:
-        return self.storage is None or self.storage.options.get(self._key) == self._right
+        if self.storage is None:
+            return True
+        return bool(self.values["how"] == "address" and self.storage.options.get(self._key) == self._right)
 
     def undo(self) -> None:
-        self.cluster.storages[self.values["storage"]].options[self._key] = self._right
+        if self.storage is not None:
+            self.storage.options[self._key] = self._right
 
 
-class StorageHanging(StorageFault):
+class StorageHanging(StallsGuests):
     """A storage takes requests and never answers; whoever asks it waits."""
 
     name = "storage-hanging"
     cause = "The server of the storage hangs; its connections stay open."
     sees = (
         "Requests about storages of a node wait and end with 596 `Connection timed out`; the status daemons of its nodes are stuck, so after 5 min "
-        "nodes and guests are unknown in /cluster/resources; running backups onto it stand still."
+        "nodes and guests are unknown in /cluster/resources; running backups onto it stand still. Guests with disks on it stand still from their "
+        "next write on (within 40 s): CPU, network and disk at zero, a shutdown gets no answer, a start waits and fails with `got timeout`."
     )
     repair = "Take the storage out of use: PUT /storage/{storage} with disable=1; then nothing asks it any more."
     parameters = (
         _A_STORAGE,
         Parameter(name="wait_s", doc="How long a request waits.", unit="real s", default=30.0, low=0, high=600),
     )
+
+    def _stall_of(self, guest: Guest) -> StallKind | None:
+        return "stuck"
 
     def begin(self) -> None:
         storage = self.cluster.storages[self.values["storage"]]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pveops.sim.faults.spec import Fault
+from abc import abstractmethod
+from functools import partial
+
+from pveops.sim.faults.spec import Fault, Stage, Values
+from pveops.sim.physics.crowd import disks_on, users_of
+from pveops.sim.state import noise
 from pveops.sim.state.guest import Guest
-from pveops.sim.state.ills import BadBackup
+from pveops.sim.state.ills import BadBackup, Stall, StallKind
 from pveops.sim.state.journal import ERROR
 from pveops.sim.state.storage import Storage
 
@@ -54,6 +59,79 @@ class StorageFault(SpoiledBackups):
     def component(self) -> str:
         """The storage, also when it is gone."""
         return f"storage/{self.values['storage']}"
+
+
+class StallsGuests(StorageFault):
+    """Guests with disks on a storage come to a stop, each at its next write."""
+
+    _generation = -1
+
+    def __init__(self, stage: Stage, values: Values) -> None:
+        super().__init__(stage, values)
+        self._due: set[int] = set()
+
+    @abstractmethod
+    def _stall_of(self, guest: Guest) -> StallKind | None:
+        """What becomes of a guest that writes there now; nothing when its write goes well."""
+
+    def _where(self) -> list[str]:
+        """The nodes on which it is so."""
+        return [name for name in self.cluster.nodes if self.storage is not None and self.storage.on_node(name)]
+
+    def watch(self) -> None:
+        """Whoever runs there and writes comes to a stop soon."""
+        if self._generation == self.cluster.generation or self.storage is None:
+            return
+        self._generation = self.cluster.generation
+        places = self._where()[:1] if self.storage.shared else self._where()
+        users = {vmid for node in places for vmid in users_of(self.cluster, self.storage, node)}
+        for vmid in sorted(users - self._due):
+            guest = self.cluster.guests[vmid]
+            if self._fits(guest):
+                self._due.add(vmid)
+                wait_s = noise.between(*_NEXT_WRITE_S, self.cluster.seed, "write", vmid, guest.since_s)
+                self.cluster.agenda.add(self.cluster.now_s + wait_s, partial(self._write, vmid))
+
+    def _fits(self, guest: Guest) -> bool:
+        ills = self.cluster.ills
+        if not guest.running or ills.stall_of(guest) or self._stall_of(guest) is None:
+            return False
+        return guest.node in self._where() and disks_on(guest, self.values["storage"])
+
+    def _write(self, vmid: int) -> None:
+        """The next write of a guest."""
+        self._due.discard(vmid)
+        guest = self.cluster.guests.get(vmid)
+        if self.over or guest is None or not self._fits(guest):
+            return
+        kind = self._stall_of(guest)
+        if kind is not None:
+            self.cluster.ills.stalls[vmid] = Stall(kind, guest.booted_s)
+            self.cluster.generation += 1
+            text = _SAID.get(kind)
+            if text:
+                self.cluster.emit(guest.node, "kernel" if kind == "read-only" else "QEMU", text.format(vmid=vmid), severity=ERROR)
+
+    def _release(self, *kinds: StallKind) -> None:
+        """Guests that came to a stop go on."""
+        stalls = self.cluster.ills.stalls
+        for vmid in [vmid for vmid, stall in stalls.items() if stall.kind in kinds]:
+            guest = self.cluster.guests.get(vmid)
+            if guest is None or disks_on(guest, self.values["storage"]):
+                del stalls[vmid]
+        self.cluster.generation += 1
+
+    def settle(self) -> None:
+        """Who waited for an answer gets it."""
+        super().settle()
+        self._release("stuck")
+
+
+_NEXT_WRITE_S = (2.0, 40.0)
+_SAID: dict[StallKind, str] = {
+    "io-error": "block I/O error of VM {vmid}: No space left on device, the virtual machine was stopped",
+    "read-only": "EXT4-fs error of the root file system of CT {vmid}: remounting filesystem read-only",
+}
 
 
 class StorageAway(StorageFault):

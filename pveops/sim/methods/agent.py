@@ -29,7 +29,8 @@ def answering_guest(call: Call) -> Guest:
         raise failed("No QEMU guest agent configured")
     if not guest.running:
         raise failed(f"VM {guest.vmid} is not running")
-    if call.cluster.bare or guest.paused or not guest.agent_answers or call.now_s - guest.booted_s < _BOOT_S:
+    stalled = guest.paused or call.cluster.ills.stall_of(guest)
+    if call.cluster.bare or stalled or not guest.agent_answers or call.now_s - guest.booted_s < _BOOT_S:
         raise failed("QEMU guest agent is not running")
     return guest
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pveops.sim.methods.cluster_views import guest_visible
 from pveops.sim.methods.table import Call, Table
+from pveops.sim.physics import pressure
 from pveops.sim.physics.curves import Sample
 from pveops.sim.physics.live import live_guest, live_guests
 from pveops.sim.state.guest import Guest
@@ -13,17 +14,9 @@ from pveops.sim.state.guest import Guest
 api = Table()
 
 
-def _pressure(sample: Sample) -> dict[str, float]:
-    """Pressure stall figures in percent, as a process group shows them."""
-    cpu = round(max(sample.cpu - 0.55, 0.0) * 40, 2)
-    return {
-        "pressurecpusome": cpu,
-        "pressurecpufull": round(cpu * 0.3, 2),
-        "pressureiosome": round(sample.cpu * 1.6, 2),
-        "pressureiofull": round(sample.cpu * 1.1, 2),
-        "pressurememorysome": 0,
-        "pressurememoryfull": 0,
-    }
+def _pressure(call: Call, guest: Guest, sample: Sample) -> dict[str, float]:
+    hold = call.world.crowd.of(guest)
+    return {name: round(value, 2) for name, value in pressure.of_guest(sample.cpu, 1 - hold.kept, hold.waits).items()}
 
 
 def _row(call: Call, guest: Guest, sample: Sample, *, full: bool) -> dict[str, Any]:
@@ -50,9 +43,10 @@ def _row(call: Call, guest: Guest, sample: Sample, *, full: bool) -> dict[str, A
     if guest.kind == "lxc" or (full and guest.running):
         row |= {"diskread": sample.diskread, "diskwrite": sample.diskwrite}
     if full and guest.kind == "qemu":
-        row["qmpstatus"] = "paused" if guest.paused else row["status"]
+        stopped = call.cluster.ills.stall_of(guest) == "io-error"
+        row["qmpstatus"] = "paused" if guest.paused else "io-error" if stopped else row["status"]
     if guest.running:
-        row |= {"pid": guest.pid} | ({} if call.world.old else _pressure(sample))
+        row |= {"pid": guest.pid} | ({} if call.world.old else _pressure(call, guest, sample))
     lock = guest.lock or call.world.lock_of(guest)
     optional = {"lock": lock, "tags": guest.tags, "template": guest.template, "serial": int("serial0" in guest.config)}
     return row | {key: value for key, value in optional.items() if value}

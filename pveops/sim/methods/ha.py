@@ -93,6 +93,8 @@ def update(call: Call) -> None:
         ha.settle(call.world.engine, call.cluster, [found.sid], call.world.busy)
     if "state" in call.p:
         found.state = call.p["state"]
+        if found.state == "disabled" and found.phase == "error":
+            found.phase = ""
         guest = _guest(call, found.sid)
         if guest is not None:
             ha.follow(call.world.engine, call.cluster, guest.kind, guest.vmid, found.state)

@@ -25,10 +25,6 @@ OWN_CPU = 0.011
 _OWN_MEMORY = 1.7 * _GIB
 OVERHEAD = 1.04
 FULLEST_CPU = 0.995
-IOWAIT_BASE = 0.002
-IOWAIT_SHARE = 0.03
-"""Waiting for disks: a base, and a share of the CPU use."""
-
 LOAD_PER_CPU = 1.12
 OWN_NET = 9_000.0
 """Bytes per second that a node sends and receives for itself."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pveops.sim.physics.broadcast import IOWAIT_BASE, IOWAIT_SHARE, LOAD_PER_CPU, node_sample, swap_share
+from pveops.sim.physics import crowd, pressure
+from pveops.sim.physics.broadcast import LOAD_PER_CPU, node_sample, swap_share
 from pveops.sim.physics.curves import STILL, Curves, Sample
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
@@ -47,4 +48,5 @@ def live_node(cluster: Cluster, load: Curves, node: Node, moment_s: float) -> Li
     cpu, mem = _cpu_and_memory(cluster, load, node, moment_s)
     before = [_cpu_and_memory(cluster, load, node, moment_s - back_s)[0] for back_s in (30.0, 150.0, 450.0)]
     first, second, third = (value * node.cpus * LOAD_PER_CPU for value in before)
-    return LiveNode(cpu, IOWAIT_BASE + IOWAIT_SHARE * cpu, mem, swap_share(cluster.seed, node), (first, second, third))
+    hammered = crowd.hammered_s(cluster.ills.noise_on(node.name), moment_s - 1.0, moment_s)
+    return LiveNode(cpu, pressure.iowait(cpu, hammered), mem, swap_share(cluster.seed, node), (first, second, third))

@@ -247,12 +247,12 @@ class Load:
             + wave2 * np.sin(_TURN * moment_s / period2 + phase2)
             + row[_ROW["burst"]] * 0.5 * (1.0 - np.cos(_TURN * done))
         )
-        return self.overlay.bend_shape(index, moment_s, value) if self.overlay.bends else value
+        return self.overlay.bend_shape(index, moment_s, value) if self.overlay.changes else value
 
     def integral(self, index: Indexes, moment_s: Floats) -> Floats:
         """``S(t)``, an integral of ``s``; only differences mean something."""
         value = self._own_integral(index, moment_s)
-        return self.overlay.bend_integral(index, moment_s, value, self._own_integral) if self.overlay.bends else value
+        return self.overlay.bend_integral(index, moment_s, value, self._own_integral) if self.overlay.changes else value
 
     def _own_integral(self, index: Indexes, moment_s: Floats) -> Floats:
         """The integral of the shape without what bends it."""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pveops.sim.physics.broadcast import IOWAIT_BASE, IOWAIT_SHARE, LOAD_PER_CPU, OWN_NET, node_sample, swap_share
+from pveops.sim.physics import crowd, pressure
+from pveops.sim.physics.broadcast import LOAD_PER_CPU, OWN_NET, node_sample, swap_share
 from pveops.sim.physics.load import Load, host_memory
 from pveops.sim.physics.overlay import Floats
 from pveops.sim.physics.space import SpaceBook
@@ -102,12 +103,7 @@ def guest_rows(load: Load, guest: Guest, node: Node, span: Span, now_s: float, *
         "netout": (rate("net_out"), ran),
         "diskread": (rate("disk_read"), ran),
         "diskwrite": (rate("disk_write"), ran),
-        "pressurecpusome": (np.maximum(cpu - 0.55, 0.0) * 40, ran),
-        "pressurecpufull": (np.maximum(cpu - 0.55, 0.0) * 12, ran),
-        "pressureiosome": (cpu * 1.6, ran),
-        "pressureiofull": (cpu * 1.1, ran),
-        "pressurememorysome": (still * 0.0, ran),
-        "pressurememoryfull": (still * 0.0, ran),
+        **{name: (values, ran) for name, values in pressure.of_guest(cpu, *load.overlay.holds(index, times)).items()},
     }
     return _rows(times, (times > guest.created_s) & told_of(nodes, runs, times), columns)
 
@@ -140,12 +136,15 @@ def node_rows(cluster: Cluster, load: Load, space: SpaceBook, node: Node, span: 
     cpu = np.array([sample.cpu for sample in samples])
     used = np.array([float(sample.mem) for sample in samples])
     still = np.full(times.shape, 1.0)
+    noises = cluster.ills.noise_on(node.name)
+    hammered = np.array([crowd.hammered_s(noises, moment - span.step_s, moment) / span.step_s for moment in times.tolist()])
+    lost = np.array([crowd.loudest(noises, moment) for moment in times.tolist()])
     root = space.root(node, now_s)
     grown = np.array([float(space.root(node, moment).used) for moment in times.tolist()])
     columns: dict[str, tuple[Floats, Bools | None]] = {
         "maxcpu": (still * node.cpus, None),
         "cpu": (cpu, None),
-        "iowait": (IOWAIT_BASE + IOWAIT_SHARE * cpu, None),
+        "iowait": (pressure.iowait(cpu, hammered), None),
         "loadavg": (cpu * node.cpus * LOAD_PER_CPU, None),
         "memtotal": (still * node.memory, None),
         "memused": (used, None),
@@ -157,11 +156,7 @@ def node_rows(cluster: Cluster, load: Load, space: SpaceBook, node: Node, span: 
         "rootused": (grown, None),
         "netin": (sums["net_in"] + OWN_NET, None),
         "netout": (sums["net_out"] + OWN_NET, None),
-        "pressurecpusome": (np.maximum(cpu - 0.6, 0.0) * 30, None),
-        "pressureiosome": (cpu * 0.9, None),
-        "pressureiofull": (cpu * 0.6, None),
-        "pressurememorysome": (still * 0.0, None),
-        "pressurememoryfull": (still * 0.0, None),
+        **{name: (values, None) for name, values in pressure.of_node(cpu, lost, hammered).items()},
     }
     return _rows(times, (times > node.installed_s) & told(node.gaps, times), columns)
 

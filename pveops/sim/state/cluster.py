@@ -126,7 +126,8 @@ class Cluster:
         self.free_bytes: Callable[[Storage, str], int] = lambda storage, _: storage.total
         """How much room there is on a storage as a node sees it."""
         self.watchers: list[Callable[[], None]] = []
-        """Called after each thing that happens by plan."""
+        """Called after each thing that happens by plan, and before time goes on after other changes."""
+        self._noticed = 0
         self.asked = ""
         """The node whose address the client used; empty when there is one address for all."""
         self.generation = 0
@@ -157,13 +158,19 @@ class Cluster:
 
     def advance(self, until_s: float) -> None:
         """Let everything happen that is planned until then, in order. Time never goes back."""
+        if self._noticed != self.generation:
+            self._notice()
         while (entry := self.agenda.due(until_s)) is not None:
             moment_s, action = entry
             self._turn(max(moment_s, self.now_s))
             action()
-            for watch in self.watchers:
-                watch()
+            self._notice()
         self._turn(max(until_s, self.now_s))
+
+    def _notice(self) -> None:
+        for watch in self.watchers:
+            watch()
+        self._noticed = self.generation
 
     def _turn(self, moment_s: float) -> None:
         self.now_s = moment_s

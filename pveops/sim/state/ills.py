@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from pveops.sim.state.guest import Guest
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,13 +103,50 @@ class Lagging(Spell):
     slower: float
 
 
+@dataclass(slots=True, kw_only=True)
+class Noise(Spell):
+    """A guest takes what others on its node want: they lose that fraction of their CPU, network and disks.
+
+    ``storages`` are those that it keeps busy: who has disks on them waits. ``local`` says whether disks of the node are among them.
+    """
+
+    vmid: int
+    node: str
+    storages: frozenset[str]
+    local: bool
+    lost_fraction: float
+
+
+StallKind = Literal["io-error", "read-only", "stuck"]
+"""Stopped by its hypervisor because a write failed; with file systems that take no writes any more; waiting for an answer."""
+
+
+class Stall(NamedTuple):
+    """Why a guest does nothing, and when its system came up: a restart ends it."""
+
+    kind: StallKind
+    booted_s: float
+
+
 @dataclass(slots=True)
 class Ills:
     """What is wrong with the cluster as a whole. Spells stay when they are over: the past has been as it was."""
 
+    noises: list[Noise] = field(default_factory=list)
+    stalls: dict[int, Stall] = field(default_factory=dict)
+    """Guests that run and do nothing, by id."""
     backups: list[BadBackup] = field(default_factory=list)
     dying: list[Dying] = field(default_factory=list)
     lagging: list[Lagging] = field(default_factory=list)
+
+    def stall_of(self, guest: Guest) -> StallKind | None:
+        """Why a running guest does nothing; nothing where it does something."""
+        found = self.stalls.get(guest.vmid)
+        return found.kind if found is not None and guest.running and guest.booted_s == found.booted_s else None
+
+    def noise_on(self, node: str) -> list[Noise]:
+        """The guests that were or are noisy on a node."""
+        return [one for one in self.noises if one.node == node]
 
     def bad_backup(self, vmid: int, storage: str, node: str, moment_s: float) -> BadBackup | None:
         """What goes wrong with a backup of that guest onto that storage by that node at that moment."""

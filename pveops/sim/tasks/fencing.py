@@ -30,7 +30,8 @@ START_S = 10.0
 """From the recovery until the agent of the new node starts the guest."""
 
 _RETRY_S = 10.0
-_WANTED = ("started", "enabled")
+WANTED = ("started", "enabled")
+"""Requested states in which a guest has to run."""
 
 
 def managed_on(cluster: Cluster, node: str) -> list[tuple[HaResource, Guest]]:
@@ -38,7 +39,7 @@ def managed_on(cluster: Cluster, node: str) -> list[tuple[HaResource, Guest]]:
     found = []
     for resource in cluster.ha.values():
         guest = cluster.guests.get(int(resource.sid.rpartition(":")[2]))
-        if guest is not None and guest.sid == resource.sid and guest.node == node and resource.state in _WANTED:
+        if guest is not None and guest.sid == resource.sid and guest.node == node and resource.state in WANTED:
             found.append((resource, guest))
     return found
 

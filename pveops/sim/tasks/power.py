@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from pveops.sim.errors import failed
 from pveops.sim.physics import paces, transfer
 from pveops.sim.physics.quorum import NO_QUORUM
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.config import apply_pending
 from pveops.sim.state.guest import Guest, Kind
+from pveops.sim.state.volumes import usable_storage
 from pveops.sim.tasks.engine import Body, Work
 from pveops.sim.tasks.task import Task
 
 _KILL_S = 0.6
 _PAUSE_S = 0.2
 _WAIT_STEP_S = 1.0
+_STORAGE_S = 60.0
+"""How long a start waits for a storage that does not answer."""
 
 
 def refuse_lock(guest: Guest, *, skip: bool = False, but: str = "") -> None:
@@ -71,10 +76,23 @@ def start(cluster: Cluster, kind: Kind, node: str, vmid: int, *, skip_lock: bool
         if guest.lock == "suspended":
             task.say("resuming suspended VM")
             set_lock(cluster, guest, "")
+        yield from _open_disks(cluster, guest)
         yield paces.start_seconds(cluster, guest)
         power_on(cluster, guest)
 
     return work
+
+
+def _open_disks(cluster: Cluster, guest: Guest) -> Body:
+    """Get at all disks; one that does not answer is not waited for without end.
+
+    Raises:
+        RefusedError: a storage does not answer, or is switched off.
+    """
+    for name in dict.fromkeys(disk.storage for disk in guest.disks() if disk.storage in cluster.storages):
+        if usable_storage(cluster, name, guest.node).hangs:
+            yield _STORAGE_S
+            raise failed(f"activating storage '{name}' failed - got timeout")
 
 
 def stop(cluster: Cluster, kind: Kind, node: str, vmid: int, *, skip_lock: bool = False) -> Work:
@@ -98,7 +116,8 @@ def _shut_down(cluster: Cluster, guest: Guest, timeout_s: float, task: Task, *, 
     Raises:
         RefusedError: it took too long and may not be forced.
     """
-    takes_s = paces.shutdown_seconds(cluster, guest)
+    deaf = cluster.ills.stall_of(guest) in ("io-error", "stuck")
+    takes_s = math.inf if deaf else paces.shutdown_seconds(cluster, guest)
     began_s, since_s = cluster.now_s, guest.since_s
     while cluster.now_s - began_s < min(takes_s, timeout_s):
         yield min(_WAIT_STEP_S, max(min(takes_s, timeout_s) - (cluster.now_s - began_s), 0.01))
@@ -161,6 +180,7 @@ def pause(cluster: Cluster, kind: Kind, node: str, vmid: int) -> Work:
         refuse_lock(guest)
         yield _PAUSE_S
         guest.paused = True
+        cluster.generation += 1
 
     return work
 
@@ -195,5 +215,8 @@ def resume(cluster: Cluster, kind: Kind, node: str, vmid: int) -> Work:
             yield paces.start_seconds(cluster, guest)
             power_on(cluster, guest)
         guest.paused = False
+        if cluster.ills.stall_of(guest) == "io-error":
+            del cluster.ills.stalls[vmid]
+        cluster.generation += 1
 
     return work

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pveops.sim.physics.broadcast import IOWAIT_BASE, IOWAIT_SHARE, LOAD_PER_CPU, OVERHEAD, OWN_CPU, OWN_NET, node_sample
+from pveops.sim.physics.broadcast import LOAD_PER_CPU, OVERHEAD, OWN_CPU, OWN_NET, node_sample
+from pveops.sim.physics.crowd import hammered_s
 from pveops.sim.physics.ledger import NAMES, Ledger
 from pveops.sim.physics.load import Crew, Load, host_memory
 from pveops.sim.physics.machine import LAG_S
 from pveops.sim.physics.overlay import Floats
+from pveops.sim.physics.pressure import iowait
 from pveops.sim.physics.track import known_guests, running_at, runs_of
 from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.node import Node
@@ -40,6 +42,8 @@ class Figures(NamedTuple):
     net_out: Floats
     disk_read: Floats
     disk_write: Floats
+    hammered_s: Floats
+    """For how many seconds somebody kept its disks busy."""
 
 
 class _Raw(NamedTuple):
@@ -52,7 +56,9 @@ class _Raw(NamedTuple):
     counters: dict[str, Floats]
 
 
-def _figures(node: Node, times: Floats, boot_s: Floats, raw: _Raw) -> Figures:
+def _figures(cluster: Cluster, node: Node, times: Floats, boot_s: Floats, raw: _Raw) -> Figures:
+    noises = cluster.ills.noise_on(node.name)
+    hammered = np.array([hammered_s(noises, since_s, until_s) for since_s, until_s in zip(boot_s.tolist(), times.tolist(), strict=True)])
     age_s = np.maximum(times - boot_s, 0.0)
     samples = [node_sample(node.cpus, node.memory, *pair) for pair in zip(raw.busy.tolist(), raw.memory.tolist(), strict=True)]
     first, second, third = (_cpu(node, busy) * node.cpus * LOAD_PER_CPU for busy in raw.earlier)
@@ -66,12 +72,13 @@ def _figures(node: Node, times: Floats, boot_s: Floats, raw: _Raw) -> Figures:
         warm=np.minimum(OWN_CPU + sum(raw.warm, np.zeros(times.shape)) / len(raw.warm) / max(node.cpus, 1), 1.0),
         boot_s=boot_s,
         busy_s=busy_s,
-        iowait_s=IOWAIT_BASE * node.cpus * age_s + IOWAIT_SHARE * busy_s,
+        iowait_s=node.cpus * age_s * iowait(busy_s / np.maximum(node.cpus * age_s, 1e-9), hammered / np.maximum(age_s, 1e-9)),
         guests_s=guests_s,
         net_in=raw.counters["net_in"] + OWN_NET * age_s,
         net_out=raw.counters["net_out"] + OWN_NET * age_s,
         disk_read=raw.counters["disk_read"],
         disk_write=raw.counters["disk_write"],
+        hammered_s=hammered,
     )
 
 
@@ -126,7 +133,7 @@ class Fleet:
                 memory=np.array([sums[place][1]]),
                 counters={name: column[one] for name, column in zip(NAMES, totals, strict=True)},
             )
-            found[node.name] = _figures(node, times, np.array([node.boot_s]), raw)
+            found[node.name] = _figures(cluster, node, times, np.array([node.boot_s]), raw)
         return found
 
 
@@ -170,4 +177,4 @@ def through_time(cluster: Cluster, load: Load, node: Node, times: Floats) -> Fig
     booted = times >= node.boot_s
     counters = {name: np.where(booted, total[:-1] - total[-1], total[:-1]) for name, total in totals.items()}
     boot_s = np.where(booted, node.boot_s, node.installed_s)
-    return _figures(node, times, boot_s, _Raw(busy, tuple(earlier), tuple(warm), memory, counters))
+    return _figures(cluster, node, times, boot_s, _Raw(busy, tuple(earlier), tuple(warm), memory, counters))

@@ -12,6 +12,7 @@ import numpy as np
 from pveops.sim.physics import hardware
 from pveops.sim.physics.broadcast import OVERHEAD, swap_share
 from pveops.sim.physics.overlay import Floats
+from pveops.sim.physics.pressure import QUEUE
 from pveops.sim.physics.space import SpaceBook
 from pveops.sim.state import noise
 from pveops.sim.state.cluster import Cluster
@@ -31,8 +32,14 @@ _REQUEST_BYTES = 24_000.0
 _REQUEST_S = 0.00035
 """Seconds that a disk is busy with one request."""
 
+_HAMMERED_BUSY = 0.8
+"""For which part of the time disks work that somebody keeps busy, beside all else."""
+
 _IO_PRESSURE = 0.009
 """Seconds of pressure stall per second of CPU use, as the API shows it in percent of the last steps."""
+
+_HAMMERED_PRESSURE = 0.35
+"""The same per second in which somebody keeps the disks busy."""
 
 _MOUNTED = frozenset({"nfs", "cifs", "cephfs"})
 
@@ -73,7 +80,7 @@ def _system(node: Node, found: Figures) -> Iterator[Family]:
     yield Family("node_uname_info", "gauge", "Labeled system information as provided by the uname system call.", [(uname, 1)])
     for minutes, average in zip((1, 5, 15), found.load, strict=True):
         yield _one(f"node_load{minutes}", f"{minutes}m load average.", average)
-    waiting = found.busy_s / node.cpus * _IO_PRESSURE
+    waiting = found.busy_s / node.cpus * _IO_PRESSURE + found.hammered_s * _HAMMERED_PRESSURE
     about = "Total time in seconds that processes have waited due to IO congestion"
     yield _one("node_pressure_io_waiting_seconds_total", about, waiting, "counter")
 
@@ -138,14 +145,15 @@ def _disks(cluster: Cluster, node: Node, found: Figures) -> Iterator[Family]:
     names = [labels(device=disk.path.removeprefix("/dev/")) for disk in data]
     read, written = found.disk_read / len(data), found.disk_write / len(data)
     reads, writes = np.floor(read / _REQUEST_BYTES), np.floor(written / _REQUEST_BYTES)
+    waited = [found.hammered_s * queue for queue in QUEUE]
     columns = (
         ("read_bytes", "The total number of bytes read successfully.", np.floor(read)),
         ("reads_completed", "The total number of reads completed successfully.", reads),
-        ("read_time_seconds", "The total number of seconds spent by all reads.", reads * _REQUEST_S),
+        ("read_time_seconds", "The total number of seconds spent by all reads.", reads * _REQUEST_S + waited[0]),
         ("written_bytes", "The total number of bytes written successfully.", np.floor(written)),
         ("writes_completed", "The total number of writes completed successfully.", writes),
-        ("write_time_seconds", "This is the total number of seconds spent by all writes.", writes * _REQUEST_S),
-        ("io_time_seconds", "Total seconds spent doing I/Os.", (reads + writes) * _REQUEST_S),
+        ("write_time_seconds", "This is the total number of seconds spent by all writes.", writes * _REQUEST_S + waited[1]),
+        ("io_time_seconds", "Total seconds spent doing I/Os.", (reads + writes) * _REQUEST_S + found.hammered_s * _HAMMERED_BUSY),
     )
     for column, about, value in columns:
         yield Family(f"node_disk_{column}_total", "counter", about, [(name, value) for name in names])

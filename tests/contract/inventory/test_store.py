@@ -26,13 +26,20 @@ def postgres():
     if find_postgres() is None:
         pytest.skip("PostgreSQL is not installed")
     with Postgres() as server:
-        yield server
+        yield server.database()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request, tmp_path):
-    """A path and a URL, as ``open_inventory`` takes them."""
-    return tmp_path / "i.db", request.getfixturevalue("postgres").database() if request.param == "postgres" else ""
+    """A path and a URL, as ``open_inventory`` takes them; empty."""
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else ""
+    if url:
+        engine, _ = postgres_engine(url, ())
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+    return tmp_path / "i.db", url
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from pveops.app.metrics import Metrics
 from pveops.base.clock import SystemClock
-from pveops.base.errors import ConfigError, InputError, UnknownName
+from pveops.base.errors import AmbiguousName, ConfigError, InputError, UnknownName
 from pveops.testing.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -31,6 +31,14 @@ def test_without_a_prometheus_the_rrd_answers_and_promql_is_refused(stack):
     assert "PVE RRD" in frame.attrs["source"]
     assert frame.attrs["why_not_prometheus"] == "no Prometheus is set"
     assert list(metrics.node("pve1").mem("24h").columns) == ["memused_bytes"]
+    used = metrics.storage("local-lvm", "pve1").used("7d")
+    assert list(used.columns) == ["used_bytes"]
+    assert len(used) > 300
+    assert metrics.storage("ceph-vm").used("1h")["used_bytes"].notna().any()
+    with pytest.raises(AmbiguousName, match="another storage on each node"):
+        metrics.storage("local-lvm")
+    with pytest.raises(UnknownName, match="no storage called nothing"):
+        metrics.storage("nothing")
     for ask in (lambda: metrics.query("up"), lambda: metrics.now("up"), lambda: metrics.raw("up"), metrics.names, metrics.targets):
         with pytest.raises(ConfigError, match=r"knows no PromQL.*PVEOPS_PROMETHEUS_URL"):
             ask()
@@ -65,6 +73,7 @@ def test_every_query_of_the_library_is_understood(stack, prometheus):
     metrics = metrics_of(stack, prometheus.url)
     for name in metrics.queries()["name"]:
         subject = {"guest": "qemu/101"} if name.startswith("guest.") else {"node": "pve1"} if name.startswith("node.") else {}
+        subject = {"storage": "storage/pve1/local"} if name == "storage.bytes" else subject
         metrics.named(name, "1h", **subject)
 
 

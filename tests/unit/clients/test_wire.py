@@ -19,6 +19,7 @@ from pveops.base.errors import (
     NodeUnreachable,
     NotAnswered,
     NotFound,
+    Overloaded,
     Unreachable,
 )
 from pveops.base.secret import Secret
@@ -54,6 +55,7 @@ def test_no_text_slips_out_of_its_path(text):
         (403, "Permission check failed (/vms/100, VM.PowerMgmt)", Forbidden),
         (400, "Parameter verification failed.", BadArguments),
         (501, "Method 'GET /x' not implemented", NotAnswered),
+        (503, "Service Unavailable", Overloaded),
         (595, "No route to host", NodeUnreachable),
         (596, "Broken pipe", NodeUnreachable),
         (500, "Configuration file 'nodes/pve1/qemu-server/9.conf' does not exist", NotFound),

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pveops.sim.physics.broadcast import Broadcast
+from pveops.sim.physics.crowd import Hold
 from pveops.sim.physics.load import Load
+from pveops.sim.physics.overlay import Bend
 from pveops.sim.physics.rrd import SPANS, guest_rows, node_rows, storage_rows
 from pveops.sim.state.guest import Guest
 
@@ -38,6 +40,27 @@ def test_the_integral_is_the_integral(vmid, profile, offset):
     measured = np.trapezoid(load.shape(index, moments), moments)
     exact = load.integral(INDEX, np.array([begin + 1800.0]))[0] - load.integral(INDEX, np.array([begin]))[0]
     assert exact == pytest.approx(measured, rel=2e-3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 900), st.floats(0, 900))
+def test_the_integral_is_the_integral_of_what_is_left_when_others_take_the_rest(first, second, after_s, lasts_s):
+    load = curve()
+    begin = START_S + 60
+    load.overlay.bends.append(Bend(since_s=begin + 200, until_s=begin + 1300, index=0, factor=0.5, level=2.0, swing=0.5))
+    load.overlay.hold({0: Hold(first, 0.4)}, begin + after_s)
+    load.overlay.hold({0: Hold(second), 5: Hold(0.1)}, begin + after_s + lasts_s / 2)
+    load.overlay.hold({}, begin + after_s + lasts_s)
+    moments = np.linspace(begin, begin + 2000, 10_001)
+    index = np.zeros(moments.shape, np.int64)
+    shape = load.shape(index, moments)
+    counted = load.integral(index, moments) - load.integral(INDEX, np.array([begin]))[0]
+    assert counted[-1] == pytest.approx(np.trapezoid(shape, moments), rel=4e-3)
+    assert np.diff(counted).min() >= -1e-6
+    lost, waits = load.overlay.holds(index, moments)
+    inside = (moments >= begin + after_s) & (moments < begin + after_s + lasts_s)
+    assert not lost[~inside].any()
+    assert set(np.unique(waits)) <= {0.0, 0.4}
 
 
 @settings(max_examples=40)

@@ -65,6 +65,120 @@ def test_scheduled_backups_onto_a_full_storage_fail_until_there_is_room(ill):
     assert len(set(content(ill, "pbs-01")) - before) > 10
 
 
+def current(ill, guest):
+    return ill.lab.data("GET", f"/nodes/{guest.node}/{guest.kind}/{guest.vmid}/status/current")
+
+
+def users(ill, storage, node=None):
+    return [
+        guest
+        for guest in ill.lab.cluster.guests.values()
+        if guest.running and storage in {disk.storage for disk in guest.disks() if not disk.cdrom} and node in (None, guest.node)
+    ]
+
+
+def stands_still(ill, guest):
+    """Whether a guest neither computes nor sends nor writes."""
+    before = current(ill, guest)
+    ill.lab.wait(60)
+    after = current(ill, guest)
+    return after["cpu"] == 0 and all(after[key] == before[key] for key in ("netin", "netout", "diskread", "diskwrite"))
+
+
+def test_guests_on_a_full_thin_pool_stop_and_go_on_when_told(ill):
+    there, elsewhere = users(ill, "local-lvm", "pve1"), users(ill, "local-lvm", "pve2")
+    machine = next(guest for guest in there if guest.kind == "qemu")
+    entry = ill.add("storage-full", storage="local-lvm", node="pve1")
+    ill.lab.wait(60)
+    assert all(stands_still(ill, guest) for guest in there)
+    assert not any(stands_still(ill, guest) for guest in elsewhere[:2])
+    found = current(ill, machine)
+    assert (found["status"], found["qmpstatus"]) == ("running", "io-error")
+    assert next(row for row in ill.resources("vm") if row["vmid"] == machine.vmid)["status"] == "running"
+    path = f"/nodes/pve1/qemu/{machine.vmid}"
+    assert ill.lab.data("GET", f"{path}/config")["digest"]
+    assert any(f"VM {machine.vmid}" in text for text in ill.journal("pve1", "QEMU"))
+    assert ill.lab.run("POST", f"{path}/status/shutdown", timeout=20) == "VM quit/powerdown failed - got timeout"
+    assert ill.lab.run("POST", f"{path}/status/resume") == "OK"
+    assert current(ill, machine)["qmpstatus"] == "running"
+    ill.lab.wait(60)
+    assert current(ill, machine)["qmpstatus"] == "io-error", "there is still no room"
+    ill.lab.wait(120)
+    rrd = ill.lab.data("GET", f"{path}/rrddata", timeframe="hour")[-1]
+    assert (rrd["cpu"], rrd["diskwrite"]) == (0, 0)
+    forgotten = next(volid for volid in content(ill, "local-lvm") if "9999" in volid)
+    assert ill.lab.run("DELETE", f"/nodes/pve1/storage/local-lvm/content/{forgotten}") == "OK"
+    assert ill.state(entry) == "repaired"
+    assert current(ill, machine)["qmpstatus"] == "io-error", "QEMU waits to be told"
+    assert ill.lab.run("POST", f"{path}/status/resume") == "OK"
+    ill.lab.wait(60)
+    assert current(ill, machine)["qmpstatus"] == "running"
+    assert not stands_still(ill, machine)
+
+
+def test_a_container_on_a_full_storage_is_read_only_until_it_is_restarted(ill):
+    container = next(guest for guest in users(ill, "local-lvm") if guest.kind == "lxc")
+    entry = ill.add("storage-full", storage="local-lvm", node=container.node)
+    ill.lab.wait(60)
+    assert stands_still(ill, container)
+    assert any("read-only" in text for text in ill.journal(container.node, "kernel"))
+    (forgotten,) = (volid for volid in content(ill, "local-lvm", container.node) if "9999" in volid)
+    assert ill.lab.run("DELETE", f"/nodes/{container.node}/storage/local-lvm/content/{forgotten}") == "OK"
+    assert ill.state(entry) == "repaired"
+    assert stands_still(ill, container)
+    ill.reboot(container)
+    assert not stands_still(ill, container)
+
+
+def test_somebody_at_the_machine_lets_guests_go_on_too(ill):
+    there = users(ill, "local-lvm", "pve1")
+    entry = ill.add("storage-full", storage="local-lvm", node="pve1")
+    ill.lab.wait(60)
+    ill.faults.clear(entry.ident)
+    assert not any(stands_still(ill, guest) for guest in there)
+
+
+def test_guests_on_full_ceph_wait_and_go_on_by_themselves(ill):
+    there = users(ill, "ceph-vm")
+    entry = ill.add("storage-full", storage="ceph-vm")
+    ill.lab.wait(60)
+    assert all(stands_still(ill, guest) for guest in there)
+    assert {current(ill, guest)["qmpstatus"] for guest in there if guest.kind == "qemu"} == {"running"}
+    forgotten = next(volid for volid in content(ill, "ceph-vm") if "9999" in volid)
+    assert ill.lab.run("DELETE", f"/nodes/pve1/storage/ceph-vm/content/{forgotten}") == "OK"
+    assert ill.state(entry) == "repaired"
+    assert not any(stands_still(ill, guest) for guest in there)
+
+
+@pytest.mark.parametrize("kind", ["storage-hanging", "storage-offline"])
+def test_guests_whose_storage_is_away_stand_still_and_others_do_not_start(ill, kind):
+    there = users(ill, "ceph-vm")
+    still = next(
+        guest for guest in ill.lab.cluster.guests.values() if not guest.running and not guest.template and "ceph-vm" in str(guest.config)
+    )
+    entry = ill.add(kind, storage="ceph-vm", **({"how": "server"} if kind == "storage-offline" else {}))
+    ill.lab.wait(60)
+    assert all(stands_still(ill, guest) for guest in there)
+    machine = next(guest for guest in there if guest.kind == "qemu")
+    assert current(ill, machine)["pressureiosome"] > 50
+    path = f"/nodes/{machine.node}/qemu/{machine.vmid}"
+    assert ill.lab.ask("POST", f"{path}/agent/ping").status == 500
+    assert ill.lab.data("GET", f"{path}/config")["digest"]
+    why = ill.lab.run("POST", f"/nodes/{still.node}/{still.kind}/{still.vmid}/status/start")
+    assert why == ("activating storage 'ceph-vm' failed - got timeout" if kind == "storage-hanging" else "storage 'ceph-vm' is not online")
+    assert ill.lab.run("POST", f"{path}/status/shutdown", timeout=20) == "VM quit/powerdown failed - got timeout"
+    ill.faults.clear(entry.ident)
+    assert not any(stands_still(ill, guest) for guest in there)
+    assert ill.lab.run("POST", f"/nodes/{still.node}/{still.kind}/{still.vmid}/status/start") == "OK"
+
+
+def test_with_a_wrong_address_who_runs_keeps_its_connection(ill):
+    there = users(ill, "ceph-vm")
+    ill.add("storage-offline", storage="ceph-vm")
+    ill.lab.wait(60)
+    assert not any(stands_still(ill, guest) for guest in there)
+
+
 def test_a_thin_pool_near_its_end(ill):
     entry = ill.add("thin-pool-near-full", node="pve1")
     found = state(ill, "local-lvm")

@@ -63,3 +63,41 @@ def test_a_leak_and_a_noisy_guest_are_in_guests_and_nodes(ill, pve_told, node_to
     )
     rows = ill.lab.data("GET", "/nodes/pve1/rrddata", timeframe="hour")
     assert busy_s / 3600 == pytest.approx(sum(row["cpu"] for row in rows) / len(rows), rel=0.02)
+
+
+def test_a_noisy_guest_keeps_the_disks_of_its_node_busy(make_lab, node_told, pve_told, tmp_path):
+    quiet, ill = make_lab(), Ill(make_lab(), tmp_path)
+    noisy = next(
+        guest for guest in ill.lab.cluster.guests.values() if guest.running and "local-lvm" in str(guest.config) and guest.kind == "qemu"
+    )
+    ill.add("noisy-neighbour", vmid=noisy.vmid)
+    labs = (quiet, ill.lab)
+    before = [node_told(lab, noisy.node) for lab in labs]
+    for lab in labs:
+        lab.wait(600)
+    after = [node_told(lab, noisy.node) for lab in labs]
+
+    def grown(name, **labels):
+        return [later.one(name, **labels) - told.one(name, **labels) for told, later in zip(before, after, strict=True)]
+
+    def latency_s(verb):
+        spent, done = grown(f"node_disk_{verb}_time_seconds_total", device="sda"), grown(f"node_disk_{verb}s_completed_total", device="sda")
+        return [seconds / requests for seconds, requests in zip(spent, done, strict=True)]
+
+    for verb in ("read", "write"):
+        usual, now = latency_s(verb)
+        assert now > 3 * usual
+    usual, now = grown("node_pressure_io_waiting_seconds_total")
+    assert now > usual + 150
+    usual, now = grown("node_cpu_seconds_total", cpu="0", mode="iowait")
+    rows = [lab.data("GET", f"/nodes/{noisy.node}/rrddata", timeframe="hour")[-10:] for lab in labs]
+    live = [lab.data("GET", f"/nodes/{noisy.node}/status")["wait"] for lab in labs]
+    assert now / 600 == pytest.approx(sum(row["iowait"] for row in rows[1]) / 10, rel=0.05)
+    assert now > usual + 30
+    assert live[1] > live[0] + 0.05
+    kept = 1 - ill.lab.cluster.ills.noises[0].lost_fraction
+    told = [pve_told(lab) for lab in labs]
+    for guest in ill.lab.cluster.guests_on(noisy.node):
+        if guest.running and guest is not noisy:
+            usual, now = (one.one("pve_cpu_usage_ratio", id=guest.ident) for one in told)
+            assert now == pytest.approx(kept * usual), guest.ident

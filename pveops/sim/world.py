@@ -124,7 +124,10 @@ class World:
     def add_guest(self, guest: Guest) -> None:
         """A guest is new."""
         self.cluster.before_change(guest, known=False)
-        self.cluster.guests[guest.vmid] = guest
+        guests = self.cluster.guests
+        guests[guest.vmid] = guest
+        for vmid in [vmid for vmid in guests if vmid > guest.vmid]:
+            guests[vmid] = guests.pop(vmid)  # views list guests by id
         self.load.add(guest)
 
     def remove_guest(self, guest: Guest) -> None:

@@ -105,6 +105,7 @@ class Api:
         if bound.handler is None:
             raise not_implemented(f"{request.verb} {match[0]} is not simulated ({self.answered} of {self.total} methods are)")
         call = Call(self._world, who, typed, match[0], bound.verify.knows)
+        call.nulls = frozenset(name for name, value in parameters.items() if value is None)
         call.file = request.file
         return bound.handler(call)
 

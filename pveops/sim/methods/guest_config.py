@@ -175,9 +175,10 @@ def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]
     deletes, reverts = _names(call, "delete", changes), _names(call, "revert", changes)
     refuse_root_values(call, changes, deletes)
     guest = call.guest(call.kind)
-    if not changes and not deletes and not reverts:
+    nothing = sorted(call.nulls) if call.kind == "qemu" else []
+    if not changes and not deletes and not reverts and not nothing:
         raise failed("no options specified")
-    _check_privileges(call, guest, changes, [*deletes, *reverts])
+    _check_privileges(call, guest, changes, [*deletes, *reverts, *nothing])
     _check_texts(call, changes)
     if "digest" in call.p and call.p["digest"] != guest.digest:
         raise failed(_CHANGED_VM if call.kind == "qemu" else _CHANGED_CT)
@@ -186,6 +187,8 @@ def _prepare(call: Call) -> tuple[Guest, dict[str, Value], list[str], list[str]]
         lock = call.world.lock_of(guest)
         if lock:
             raise failed(f"{guest.noun} is locked ({lock})")
+    if nothing:
+        raise failed(f"unable to parse value of '{nothing[0]}' - got undefined value")
     return guest, changes, deletes, reverts
 
 

@@ -21,7 +21,7 @@ MethodClass = Literal["behaves", "reads", "refused"]
 class Call:
     """One request that passed authentication, permission and parameter checks."""
 
-    __slots__ = ("file", "knows", "p", "path", "who", "world")
+    __slots__ = ("file", "knows", "nulls", "p", "path", "who", "world")
 
     def __init__(self, world: World, who: Principal, parameters: dict[str, Any], path: str, knows: Callable[[str], bool]) -> None:
         self.world = world
@@ -30,6 +30,8 @@ class Call:
         self.path = path
         self.knows = knows
         """Whether the method has a parameter of that name."""
+        self.nulls: frozenset[str] = frozenset()
+        """Parameters that were given as JSON null: they pass the checks, and most methods take them for not given."""
         self.file: bytes | None = None
         """What came as a file with the request."""
 

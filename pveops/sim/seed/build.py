@@ -36,7 +36,7 @@ def build(description: dict[str, Any], *, seed: int, start_s: float, secrets: Se
         _add_node(cluster, entry, number)
     for entry in description.get("storages", ()):
         _add_storage(cluster, entry)
-    for entry in description.get("guests", ()):
+    for entry in sorted(description.get("guests", ()), key=lambda entry: int(entry["vmid"])):
         _add_guest(cluster, entry)
     for entry in description.get("pools", ()):
         cluster.pools[entry["poolid"]] = Pool(

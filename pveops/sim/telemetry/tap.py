@@ -106,6 +106,7 @@ class Feeder:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+            self._say(f"did not take the last {len(self._waiting)} log lines within {_FLUSH_S:g} s of the end.")
         await self._outlet.close()
 
 

@@ -114,44 +114,28 @@ def rehearse(
             raise typer.Exit(5 if report.outcome is RunStatus.FAILED else 8)
 
 
-@proposals.command("deny")
-def deny(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
-    """Say no to a proposal."""
-    with command("proposals.deny"):
-        open_executor().deny(proposal, reason)
-        say(f"{proposal} is denied. Nothing ran.")
+def _add(verb: str, does: str, said: str) -> None:
+    """A command that hands one word about a proposal to the executor, with a reason."""
+
+    @proposals.command(verb, help=does)
+    def tell(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
+        with command(f"proposals.{verb}"):
+            getattr(open_executor(), verb)(proposal, reason)
+            say(said.format(proposal))
 
 
-@proposals.command("withdraw")
-def withdraw(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
-    """Take a proposal of your own back."""
-    with command("proposals.withdraw"):
-        open_executor().withdraw(proposal, reason)
-        say(f"{proposal} is withdrawn. Nothing ran.")
-
-
-@proposals.command("stop")
-def stop(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
-    """Start no further step of a run. The step under way is not interrupted."""
-    with command("proposals.stop"):
-        open_executor().stop(proposal, reason)
-        say(f"{proposal}: no further step starts.")
-
-
-@proposals.command("pause")
-def pause(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
-    """Start no further step until it is resumed. Steps under way are not interrupted; the run keeps its guests."""
-    with command("proposals.pause"):
-        open_executor().pause(proposal, reason)
-        say(f"{proposal} is paused; `pveops proposals resume {proposal}` lets it go on.")
-
-
-@proposals.command("resume")
-def resume(proposal: str = ID, reason: str = typer.Option("", help="Why; it is written down.")) -> None:
-    """Let a paused run go on."""
-    with command("proposals.resume"):
-        open_executor().resume(proposal, reason)
-        say(f"{proposal} goes on.")
+for _verb, _does, _said in (
+    ("deny", "Say no to a proposal.", "{0} is denied. Nothing ran."),
+    ("withdraw", "Take a proposal of your own back.", "{0} is withdrawn. Nothing ran."),
+    ("stop", "Start no further step of a run. The step under way is not interrupted.", "{0}: no further step starts."),
+    (
+        "pause",
+        "Start no further step until it is resumed. Steps under way are not interrupted; the run keeps its guests.",
+        "{0} is paused; `pveops proposals resume {0}` lets it go on.",
+    ),
+    ("resume", "Let a paused run go on.", "{0} goes on."),
+):
+    _add(_verb, _does, _said)
 
 
 @proposals.command("undo")

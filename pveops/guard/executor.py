@@ -396,7 +396,7 @@ class Executor:
 
     def expire(self) -> list[str]:
         """Close what nobody decided in time; returns the ids."""
-        return [proposal.id for proposal in self._journal.waiting() if self.lapse(proposal.id)]
+        return [name for name in [proposal.id for proposal in self._journal.waiting()] if self.lapse(name)]
 
     def lapse(self, proposal_id: str) -> bool:
         """Close one proposal if its time is over and nobody has decided; returns whether it was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -124,7 +124,7 @@ class Journal(Protocol):
         """Who has put forward what policy let through, and when, since a time."""
         ...
 
-    def waiting(self) -> list[Proposal]:
+    def waiting(self) -> Iterator[Proposal]:
         """Proposals that nobody has decided yet."""
         ...
 

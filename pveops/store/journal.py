@@ -7,7 +7,7 @@ writer who has seen all events before it. On SQLite the one process of the home 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ from pveops.model.proposal import Proposal, ProposalStatus
 from pveops.store.tables import FeedRow, JournalRow, LeaseRow, ProposalRow, RunRow, WorkerRow
 
 E = TypeVar("E")
+_WAITING = ProposalRow.status == ProposalStatus.WAITING.value
 _NEWS = (
     select(func.count())
     .select_from(JournalRow)
@@ -90,7 +91,7 @@ class SqlJournal(Generic[E]):
         query = select(ProposalRow.body, _VERSION).order_by(ProposalRow.number.desc()).limit(limit)
         if only_open:
             running = select(RunRow.proposal_id).where(RunRow.open)
-            query = query.where((ProposalRow.status == ProposalStatus.WAITING.value) | ProposalRow.id.in_(running))
+            query = query.where(_WAITING | ProposalRow.id.in_(running))
         with Session(self._engine) as session:
             return [replace(decode(Proposal, body), version=version) for body, version in session.execute(query)]
 
@@ -109,11 +110,17 @@ class SqlJournal(Generic[E]):
                     found.append((who, at))
         return found
 
-    def waiting(self) -> list[Proposal]:
-        """Proposals that nobody has decided yet."""
-        query = select(ProposalRow.body).where(ProposalRow.status == ProposalStatus.WAITING.value)
+    def waiting(self) -> Iterator[Proposal]:
+        """Proposals that nobody has decided yet, one by one: there may be thousands."""
+        query = select(ProposalRow.body).where(_WAITING).order_by(ProposalRow.number)
         with Session(self._engine) as session:
-            return [decode(Proposal, body) for body in session.scalars(query)]
+            for body in session.scalars(query.execution_options(yield_per=100)):
+                yield decode(Proposal, body)
+
+    def count_waiting(self) -> int:
+        """How many they are."""
+        with Session(self._engine) as session:
+            return session.scalar(select(func.count()).select_from(ProposalRow).where(_WAITING)) or 0
 
     def open_run(
         self, proposal: Proposal, run_id: str, approval_json: dict[str, Any], first: E, said: Said, *, worker: str = ""

@@ -76,12 +76,15 @@ def begin(stack, tool):
     return view.proposal.id, len(guests.split(","))
 
 
-def test_take_over(tmp_path):
+@pytest.mark.parametrize("dispatcher", ["in-process", "dbos"])
+def test_take_over(tmp_path, dispatcher):
     if find_postgres() is None:
         pytest.skip("PostgreSQL is not installed")
+    if dispatcher == "dbos":
+        pytest.importorskip("dbos")
     with Postgres() as server:
         url = server.database()
-        options = {"bulk_targets": 100}
+        options = {"bulk_targets": 100, "dispatcher": dispatcher}
         with Stack(
             tmp_path, speed=8, guests=14, profile={"write_timeout_s": 1.0}, options=options, extra_env={"PVEOPS_STORE_URL": url}
         ) as stack:
@@ -103,8 +106,10 @@ def test_take_over(tmp_path):
                 stack.start_executor()
             else:
                 worker = stack.start_worker()
+            until(lambda: len(set(journal.beats()) - {holder}) == 2, "the one that died to be back, under a new name")
             view = stack.client().proposal(proposal_id)
             told(stack, view, first, count)
+            assert set(posts(stack, 0).values()) == {1}, "the one that died sent nothing again when it was back"
 
             # one of them stands still, and comes back
             before = len(stack.writes())

@@ -86,7 +86,7 @@ def info(call: Call) -> dict[str, Any]:
         ExecutorInfo(
             executor=parts.executor.identity, version=VERSION, pid=os.getpid(), cluster=cluster.name, cluster_version=version, simulated=simulated,
             boundary=boundary(call.peer.uid), policy_hash=parts.policy.hash, policy_name=parts.policy.fault or parts.policy.name,
-            principal=call.who.name, principal_kind=call.who.kind, kill=parts.kill.state(), waiting=len(parts.journal.waiting()),
+            principal=call.who.name, principal_kind=call.who.kind, kill=parts.kill.state(), waiting=parts.journal.count_waiting(),
             running=sum(run.status is RunStatus.RUNNING for run in runs), unknown=sum(run.status is RunStatus.UNKNOWN for run in runs),
             started=started(parts),
         )

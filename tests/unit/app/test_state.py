@@ -231,7 +231,7 @@ def test_a_home_of_the_release_before_goes_on(old):
     for _ in range(2):  # the second time there is nothing to do
         engine = open_engine(old.store)
         journal = SqlJournal(engine, RunEvent)
-        waiting = journal.waiting()
+        waiting = list(journal.waiting())
         assert [one.plan.summary for one in waiting] == ["Snapshot 101 (web-101) as waits"] or len(waiting) == 1
         both = journal.proposals(only_open=False, limit=10)
         done = next(one for one in both if one.run_id)

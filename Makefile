@@ -34,6 +34,7 @@ bench: setup           ## measured against named rivals, in one run
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/logs.py
+	$(BIN)/python benchmarks/inventory.py
 	$(BIN)/python benchmarks/sim.py
 
 soak: setup            ## 24 simulated hours with 3,000 guests; takes half a minute

@@ -13,11 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pveops.app.fleet import Fleet
     from pveops.app.ops import Ops
 
     __version__: str
 
-__all__ = ["Ops", "PveopsError", "__version__", "connect"]
+__all__ = ["Ops", "PveopsError", "__version__", "connect", "connect_all"]
 
 
 def connect(profile: str | None = None, **options: Any) -> Ops:
@@ -27,6 +30,15 @@ def connect(profile: str | None = None, **options: Any) -> Ops:
     ops = opened(profile, **options)
     _adorn()
     return ops
+
+
+def connect_all(profiles: Sequence[str] | None = None, **options: Any) -> Fleet:
+    """Open several clusters, by default every profile: one frame, told apart by the column ``cluster``. See ``pveops.app.fleet.connect_all``."""
+    from pveops.app.fleet import connect_all as opened  # noqa: PLC0415 - lazy on purpose
+
+    fleet = opened(profiles, **options)
+    _adorn()
+    return fleet
 
 
 def _adorn() -> None:

@@ -231,7 +231,7 @@ def test_the_generated_pages_are_current():
 def test_public_names_are_the_promised_ones():
     import pveops
 
-    assert sorted(pveops.__all__) == ["Ops", "PveopsError", "__version__", "connect"]
+    assert sorted(pveops.__all__) == ["Ops", "PveopsError", "__version__", "connect", "connect_all"]
     for name in pveops.__all__:
         assert getattr(pveops, name) is not None
     with pytest.raises(AttributeError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from pveops.base.redact import redact_value
+from pveops.base.redact import may_hold_secrets, redact_value
 from pveops.clients.cluster import parse
 from pveops.clients.cluster.crowd import Ask
 from pveops.model.inventory import Detail, Event, Kind, Seen
@@ -99,7 +99,9 @@ def detail_seen(detail: Detail, key: str, data: Any) -> list[Seen]:
     """An answer as things: one, or for ``backups`` one per archive."""
     if detail == "config":
         body = {name: value for name, value in data.items() if name != "digest"}
-        return [_seen(detail, key, redact_value(body), digest=str(data.get("digest") or ""))]
+        if may_hold_secrets(orjson.dumps(body).decode()):
+            body = redact_value(body)
+        return [_seen(detail, key, body, digest=str(data.get("digest") or ""))]
     if detail == "snapshots":
         snaps = [snap for row in data if (snap := parse.snapshot(row))]
         return [_seen(detail, key, sorted(

@@ -18,6 +18,8 @@ from pveops.tools.registry import ToolResult
 
 Node = str
 _VOID = frozenset({"br", "hr"})
+_LONG = 48
+"""Longer texts are broken into lines."""
 _MOST_ROWS = 200
 _CHECK = {"ok": ("ok", "ok"), "warn": ("warn", "warn"), "fail": ("error", "error"), "unknown": ("unknown", "unknown")}
 _STATUS = {"ok": ("ok", "ok"), "partial": ("partial", "partial"), "no_data": ("", "pending"), "error": ("error", "error")}
@@ -223,16 +225,37 @@ def _record(rows: Sequence[Mapping[str, str]]) -> Node:
     return _section("Record", el("div", el("table", el("tbody", *lines), class_="df"), class_="box")) if lines else ""
 
 
-def table_html(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, caption: str = "", most_rows: int = _MOST_ROWS) -> Node:
-    """Records as a table; figures to the right, absent values empty, long tables cut and said so."""
-    head = el("tr", *(el("th", text(heading(name)), scope="col", class_="r" if numeric(name) else None) for name in columns))
-    body = [
-        el("tr", *(el("td", text(shown(name, row.get(name))), class_="r" if numeric(name) else None) for name in columns))
-        for row in rows[:most_rows]
-    ]
-    more = el("p", text(f"… and {len(rows) - most_rows} more rows."), class_="t3 sm") if len(rows) > most_rows else ""
+def table_html(
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    caption: str = "",
+    most_rows: int = _MOST_ROWS,
+    names: bool = False,
+    count: int = 0,
+) -> Node:
+    """Records as a table; figures to the right, absent values empty, long tables cut and said so.
+
+    Args:
+        columns: in order.
+        rows: by column.
+        caption: for those who do not see it.
+        most_rows: the others are only counted.
+        names: head the columns with the names that code uses.
+        count: how many rows there are, where ``rows`` are only the first.
+    """
+    head = el(
+        "tr", *(el("th", text(name if names else heading(name)), scope="col", class_="r" if numeric(name) else None) for name in columns)
+    )
+    body = [el("tr", *(_cell(name, shown(name, row.get(name))) for name in columns)) for row in rows[:most_rows]]
+    total = max(count, len(rows))
+    more = el("p", text(f"… and {total - most_rows} more rows."), class_="t3 sm") if total > most_rows else ""
     label = el("caption", text(caption), class_="vh") if caption else ""
     return el("div", el("table", label, el("thead", head), el("tbody", *body), class_="c"), class_="box scroll") + more
+
+
+def _cell(name: str, said: str) -> Node:
+    return el("td", text(said), class_="r" if numeric(name) else "w" if len(said) > _LONG else None)
 
 
 def result_html(result: ToolResult) -> Node:

@@ -53,7 +53,7 @@ def draw(
     scheme: Scheme = "light",
     way: str = DEFAULT_WAY,
     width: int = 860,
-    height: int = 300,
+    height: int | None = None,
 ) -> Any:
     """A table as a HoloViews plot: lines over time where its rows are times, else bars of its telling figure.
 
@@ -85,10 +85,15 @@ def draw(
         plot = _lines(hv, frame, wanted, kind or "line", way, scheme)
     else:
         raise InputError("Lines go over time, and the rows of this table are no times.", hint="Leave kind out, or write kind='bar'.")
+    height = height or (300 if timed else max(150, 80 + 24 * min(len(frame), _MOST_BARS)))
+    # what an element brings along as its own choice is said once, for all of them
+    tools = {"default_tools": ["pan", "box_zoom", "save", "reset"], "active_tools": []}
+    parts = [hv.opts.Curve(**tools), hv.opts.Scatter(**tools), hv.opts.Bars(**tools), hv.opts.Image(**tools), hv.opts.ErrorBars(**tools)]
     return plot.opts(
         hv.opts.Overlay(
-            width=width, height=height, title=title or _title(frame), hooks=[_look(way, scheme)], toolbar="above", legend_position="right"
-        )
+            width=width, height=height, title=title or _title(frame), hooks=[_look(way, scheme)], legend_position="right", **tools
+        ),
+        *parts,
     )
 
 

@@ -60,7 +60,8 @@ def test_notebooks_run_from_top_to_bottom(stack, tmp_path, notebook):
             env={**stack.env, "PVEOPS_PRINCIPAL": "runbook"}, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=240,
         )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-4000:]
-    assert [code for _, code in person.approved] == [0]
+    changes = notebook.stem in ("01-tour", "02-change-with-approval")
+    assert [code for _, code in person.approved] == ([0] if changes else []), "the others only read"
 
 
 @pytest.mark.parametrize(

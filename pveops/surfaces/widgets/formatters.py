@@ -14,6 +14,7 @@ from pveops.model.run import ProposalView
 from pveops.present import html, text
 from pveops.present.card import card_view, draft_view
 from pveops.present.leads import settled
+from pveops.present.tables import frame_table
 
 if TYPE_CHECKING:
     from pveops.agent.loop import Turn
@@ -138,8 +139,9 @@ def _proposed_bundle(shell: Any, view: ProposalView) -> Bundle:
 
 
 def frame_html(frame: Any) -> str | None:
-    """A table as pandas draws it; one from pveops that is not complete says so below."""
-    drawn: str | None = frame._repr_html_()
+    """A table of pveops with readable values, any other as pandas draws it; one that is not complete says so below."""
+    own = frame_table(frame)
+    drawn: str | None = html.page(own) if own else frame._repr_html_()
     if drawn is None:
         return None
     caption = text.frame_caption(frame.attrs, datetime.now(UTC)) if isinstance(frame.attrs, Mapping) else ""

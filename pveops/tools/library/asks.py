@@ -174,7 +174,7 @@ def _said_promises(rows: Rows) -> str:
 
 
 def _said_loss(rows: Rows) -> str:
-    bad = [f"{row['node']}: {row['why']}" for row in rows if row["survives"] is False]
+    bad = [f"{row['node']}: {_list(str(row['why']).split('; '), 2)}" for row in rows if row["survives"] is False]
     unsure = [f"{row['node']}: {row['why']}" for row in rows if row["survives"] is None]
     if bad:
         return f"The cluster does not survive the loss of {len(bad)} of {len(rows)} nodes. {'. '.join(bad)}."

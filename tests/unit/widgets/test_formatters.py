@@ -156,3 +156,20 @@ def test_the_magic_asks_the_variable_ops(shell, monkeypatch):
     shell.run_cell_magic("ops", "", "show guests\n")
     shell.run_cell_magic("ops", "other", "show storage")
     assert asked == [("usual", "show nodes"), ("usual", "show guests"), ("other", "show storage")]
+
+
+def test_a_table_of_pveops_shows_values_as_people_read_them_and_keeps_its_names(shell):
+    frame = pd.DataFrame({"vmid": [101, 102], "maxmem_bytes": [8 << 30, None], "why": ["<b>", None]}).astype({"maxmem_bytes": "Int64"})
+    assert "8589934592" in bundle(shell, frame)["text/html"], "any other table is pandas' own"
+    frame.attrs["table"] = "guests"
+    drawn = bundle(shell, frame)["text/html"]
+    assert "8\u00a0GiB" in drawn
+    assert "maxmem_bytes" in drawn
+    assert "&lt;b&gt;" in drawn
+    assert "&lt;NA&gt;" not in drawn
+    assert frame["maxmem_bytes"].iloc[0] == 8 << 30
+    assert "No rows" in bundle(shell, frame.iloc[:0])["text/html"]
+    assert "<th" in bundle(shell, frame.set_index("vmid"))["text/html"], "an index of its own is for pandas"
+    many = pd.concat([frame] * 30, ignore_index=True)
+    many.attrs["table"] = "guests"
+    assert "and 20 more rows" in bundle(shell, many)["text/html"]

@@ -19,7 +19,7 @@ from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.app.ssh import Ssh
 from pveops.base.clock import Clock, SystemClock
-from pveops.base.errors import InputError
+from pveops.base.errors import ConfigError, InputError
 from pveops.base.moments import Moment
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.frames.drawing import drawn_by
@@ -72,7 +72,11 @@ class Ops:
     @property
     def ports(self) -> Ports:
         """What tools of this cluster get."""
-        return Ports(self.name, self._reader, self._clock, self._metrics.server())
+        try:
+            server = self._metrics.server()
+        except ConfigError:
+            server = None  # who asks for measurements is told; a list of guests needs none
+        return Ports(self.name, self._reader, self._clock, server)
 
     @property
     def tools(self) -> Registry:

@@ -46,6 +46,12 @@ def history(start_s):
         yield from rows("cpu", f'id="qemu/{100 + series}",node="pve{series % 3}"', lambda point, series=series: wave(series, point))
     yield "# TYPE pve_cpu_usage_ratio gauge"
     yield from rows("pve_cpu_usage_ratio", 'id="qemu/101"', lambda point: wave(1, point))
+    yield "# TYPE pve_disk_usage_bytes gauge"
+    yield from rows("pve_disk_usage_bytes", 'id="storage/pve1/local-lvm"', lambda point: 200_000_000_000 + point * 1_000_000)
+    yield "# TYPE smartmon_reallocated_sector_ct_raw_value gauge"
+    yield from rows(
+        "smartmon_reallocated_sector_ct_raw_value", 'instance="pve2:9100",disk="/dev/sda",smart_id="5"', lambda point: point // 60
+    )
     yield "# TYPE zeros gauge"
     yield from rows("zeros", 'kind="some"', lambda point: 0 if point % 3 else 1.5)
     yield from rows("zeros", 'kind="all"', lambda point: 0)

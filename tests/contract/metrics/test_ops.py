@@ -3,8 +3,10 @@
 import pytest
 
 from pveops.app.metrics import Metrics
+from pveops.app.ops import connect
 from pveops.base.clock import SystemClock
 from pveops.base.errors import AmbiguousName, ConfigError, InputError, UnknownName
+from pveops.model.proposal import Origin
 from pveops.testing.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -93,3 +95,33 @@ def test_bad_questions_are_refused_by_name(stack, prometheus):
         metrics.query("up", "whenever")
     with pytest.raises(InputError, match="is not a duration"):
         metrics.query("up", "1h", step="often")
+
+
+def asked(stack, url):
+    return connect(env={**stack.env, "PVEOPS_PROMETHEUS_URL": url}, origin=Origin(surface="test")).ask
+
+
+def test_answers_take_their_history_from_a_prometheus_and_the_rest_from_the_rrd(stack, prometheus):
+    frame = asked(stack, prometheus.url).capacity_forecast("20h")
+    told = frame.set_index(["storage", frame["node"].fillna("")])
+    mine = told.loc[("local-lvm", "pve1")]
+    assert mine["from"] == f"Prometheus {prometheus.url}"
+    assert mine["verdict"] == "growing"
+    assert mine["growth_bytes_per_day"] == pytest.approx(1440 * 1_000_000, rel=0.05)
+    assert told.loc[("local-lvm", "pve2")]["from"] == "PVE RRD"
+    assert frame.attrs["complete"] is True
+    assert f"Prometheus {prometheus.url}" in frame.attrs["source"]
+    disks = asked(stack, prometheus.url).disk_health_trend("20h")
+    worst = disks.iloc[0]
+    assert (worst["node"], worst["path"], worst["verdict"]) == ("pve2", "/dev/sda", "getting worse")
+    assert worst["grew_by"] == pytest.approx(19, abs=2)
+    assert "(Prometheus)" in worst["grew"]
+
+
+def test_a_dead_prometheus_is_a_gap_of_the_answer(stack):
+    frame = asked(stack, "http://127.0.0.1:9").capacity_forecast("20h")
+    assert set(frame["from"]) == {"PVE RRD"}
+    assert frame.attrs["complete"] is False
+    assert "127.0.0.1:9 gives no connection" in frame.attrs["gaps"][0]["why"]
+    assert frame.attrs["simulated"] is True
+    assert frame.attrs["units"]["to_full_days"].startswith("days until")

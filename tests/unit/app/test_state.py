@@ -16,6 +16,8 @@ from pveops.app.state import backup, look, restore
 from pveops.base.clock import SystemClock
 from pveops.base.errors import ConfigError, InputError
 from pveops.guard.killswitch import KillSwitch
+from pveops.guard.policy import Policy
+from pveops.guard.principals import Principals
 from pveops.settings.home import Home
 from pveops.settings.profile import AuditOptions
 from pveops.store.engine import open_engine
@@ -205,19 +207,24 @@ def test_a_place_that_cannot_be_written_is_said(home, tmp_path):
         restore(tmp_path / "b.tgz", Home(tmp_path / "file" / "home"), CLOCK, by="test")
 
 
-OLD = Path(__file__).parents[2] / "data" / "home-0.1.0.tgz"
+DATA = Path(__file__).parents[2] / "data"
+
+
+def unpacked(root, name):
+    """A home that was kept as data."""
+    made = Home(root)
+    made.root.mkdir(mode=0o700)
+    with tarfile.open(DATA / name) as tar:
+        tar.extractall(made.root, filter="tar")
+    for folder in [path for path in made.root.rglob("*") if path.is_dir()]:
+        folder.chmod(0o700)
+    return made
 
 
 @pytest.fixture
 def old(tmp_path):
     """A home that the release before left behind: one change done, one waiting, the store's last writes still in its WAL."""
-    made = Home(tmp_path / "old")
-    made.root.mkdir(mode=0o700)
-    with tarfile.open(OLD) as tar:
-        tar.extractall(made.root, filter="tar")
-    for folder in [path for path in made.root.rglob("*") if path.is_dir()]:
-        folder.chmod(0o700)
-    return made
+    return unpacked(tmp_path / "old", "home-0.1.0.tgz")
 
 
 def test_a_home_of_the_release_before_goes_on(old):
@@ -255,3 +262,45 @@ def test_a_home_of_the_release_before_can_be_kept_and_brought_back(old, tmp_path
     shutil.rmtree(old.root)
     open_engine(Home(tmp_path / "new").store).dispose()
     assert verify_home(Home(tmp_path / "new")).ok
+
+
+def test_what_store_version_2_keeps_is_read_for_good(tmp_path):
+    """A home with settings changed and taken back, a snapshot by a standing rule, a RED plan of a model that waits, a denial, a login, a stopped cluster."""
+    from pveops.guard.budget import Budget
+    from pveops.guard.course import Course
+    from pveops.guard.events import RunEvent
+    from pveops.guard.machine import fresh, replay
+    from pveops.guard.standing import read_approved
+    from pveops.model.codec import decode
+    from pveops.model.standing import SignedRule
+    from pveops.store.journal import SqlJournal
+    from pveops.store.memory import SqlMemory
+
+    home = unpacked(tmp_path / "kept", "home-store2.tgz")
+    engine = open_engine(home.store)
+    journal, memory = SqlJournal(engine, RunEvent), SqlMemory(engine)
+    proposals = [one.intact() for one in journal.proposals(only_open=False, limit=100)]  # newest first; each still has its digest
+    assert [(one.plan.tool, one.status.value, one.tier.value) for one in proposals] == [
+        ("guest.reboot", "denied", "yellow"), ("guest.set-config", "waiting", "red"), ("guest.snapshot", "approved", "yellow"),
+        ("guest.snapshot", "approved", "yellow"), ("guest.set-config.undo", "approved", "yellow"), ("guest.set-config", "approved", "yellow"),
+    ]  # fmt: skip
+    for one in proposals[2:]:
+        run = replay(fresh(one.run_id, one.id, [step.key for step in one.plan.steps]), journal.history(one.run_id), Course.of(one.plan))
+        assert (run.status.value, run.approved_by) == ("done", "operator")
+        approved = read_approved(journal.approval(one.run_id))
+        assert approved.rule is not None if one.standing else len(approved.approvals) == 1
+    assert journal.open_runs() == []
+    (rule,) = (decode(SignedRule, body) for body in memory.notes("rule").values())
+    assert (rule.rule.id, rule.rule.owner) == (proposals[2].standing, "operator")
+    assert [note["principal"] for note in memory.notes("session").values()] == ["ben"]
+    assert memory.steps("sim", since_s=0) == 4
+    budget = Budget(memory, CLOCK)
+    budget.recall(journal.made_since(proposals[-1].created))
+    assert sum(map(len, budget._asked.values())) == len(proposals)
+    engine.dispose()
+    found = verify_home(home)
+    assert (found.ok, found.covered) == (True, found.records)
+    kill = KillSwitch(home.kill_switch, CLOCK)
+    assert (kill.state().on, kill.state("sim").on) == (False, True)
+    assert Policy(home.policy).fault == ""
+    assert {one.name for one in Principals(home.principals).all()} == {"operator", "agent", "runbook", "viewer", "ben"}

@@ -221,6 +221,16 @@ def test_the_version_is_the_same_everywhere():
     assert f'version = "{pveops.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
+def test_every_test_that_a_page_names_is_there():
+    named = {
+        name for page in (ROOT / "docs").glob("*.md") for name in re.findall(r"`(tests/[\w/.]+::\w+)`", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    for name in sorted(named):
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
 def test_the_generated_pages_are_current():
     import runpy
 

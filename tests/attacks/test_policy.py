@@ -219,7 +219,7 @@ def test_the_command_line_tells_about_a_bad_policy(attack):
     view = waiting(attack)
     explained = attack.cli("policy", "explain", view.proposal.id, principal="agent")
     assert explained.returncode == 6
-    assert "only a person decides" in explained.stderr
+    assert "only a person decides" in explained.stdout
 
 
 def test_a_clock_that_was_set_back(attack):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from pveops.base.errors import ConfigError
-from pveops.surfaces.cli.context import Output, command, open_executor, print_json, print_rows, say
+from pveops.surfaces.cli.context import Output, answer, command, open_executor, print_json, print_rows, say
 from pveops.surfaces.cli.reads import OUTPUT
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def check(set_: str = SET, output: Output = OUTPUT) -> None:
         if found.fault:
             raise ConfigError(f"There is no usable policy: {found.fault}.", hint="Nothing is allowed until it is mended.")
         if output is Output.TABLE:
-            say(f"Policy {found.name}, {found.hash[:8]}, {len(found.rules)} rules. It is usable.")
-            say(
+            answer(f"Policy {found.name}, {found.hash[:8]}, {len(found.rules)} rules. It is usable.")
+            answer(
                 "; ".join(
                     f"{part} {', '.join(f'{key} {value}' for key, value in row.items())}"
                     for part, row in limits.items()
@@ -64,7 +64,7 @@ def explain(
         if output is Output.JSON:
             print_json(encode(verdict))
         else:
-            say(f"{'No' if verdict.decision == 'deny' else 'Yes'}: {verdict.text} ({verdict.rule})")
+            answer(f"{'No' if verdict.decision == 'deny' else 'Yes'}: {verdict.text} ({verdict.rule})")
         raise typer.Exit(6 if verdict.decision == "deny" else 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pveops.base.errors import Forbidden, PveopsError, TransportError
 from pveops.base.files import OwnerLock
+from pveops.base.together import each_of
 from pveops.clients.logs.files import FollowedFile, Places
 from pveops.clients.logs.journal import cluster_lines, node_lines, task_lines
 from pveops.clients.logs.language import Both, Either, Is, Phrase, Query
@@ -74,8 +74,7 @@ def collect(store: Store, reader: Reader, since: datetime, now: datetime, *, onl
     nodes = [node.name for node in reader.nodes().rows if node.name in only or not only]
     jobs: list[tuple[str, Callable[[], list[LogLine]]]] = [("cluster log", lambda: cluster_lines(wire))]
     jobs += [(f"journal of {node}", partial(node_lines, wire, node, first, last)) for node in nodes]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(lambda job: _attempt(job[1]), jobs))
+    found = each_of(jobs, lambda job: job[1](), _AT_ONCE)
     rows = [_told(store, what, lines) for (what, _), lines in zip(jobs, found, strict=True)]
     rows += _collect_tasks(store, reader, since, now, set(nodes))
     return _report(rows, store.source)
@@ -92,8 +91,7 @@ def _collect_tasks(store: Store, reader: Reader, since: datetime, now: datetime,
     wanted = [
         task for task in listed.rows if task.node in nodes and task.upid.text not in done and (task.ended is None or task.ended >= since)
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(lambda task: _attempt(lambda: _log_of(reader, task)), wanted))
+    found = each_of(wanted, lambda task: _log_of(reader, task), _AT_ONCE)
     lines = [line for log in found if not isinstance(log, PveopsError) for line in log]
     rows = [_told(store, "task logs", lines)]
     rows += [_told(store, f"log of {task.upid}", log) for task, log in zip(wanted, found, strict=True) if isinstance(log, PveopsError)]
@@ -141,7 +139,7 @@ class Files:
         """
         rows: list[Row] = []
         for file in self._files:
-            found = _attempt(file.look)
+            (found,) = each_of([file], FollowedFile.look, 1)
             if isinstance(found, TransportError):
                 raise found
             why, needs = (found.message, "") if isinstance(found, PveopsError) else (" ".join(file.missed) or None, "")
@@ -149,13 +147,6 @@ class Files:
             file.missed.clear()
             rows.append({"what": file.name, "lines": lines, "new": new, "why": why, "needs": needs})
         return _report(rows, self._store.source)
-
-
-def _attempt(read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except PveopsError as err:
-        return err
 
 
 def _told(store: Store, what: str, lines: Any) -> Row:

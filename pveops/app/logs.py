@@ -78,9 +78,9 @@ class Logs:
         return counts_frame(store.count(parse(query), start_ms - start_ms % step_ms, end_ms, step_ms, by))
 
     def patterns(self, query: str = "", since: Moment = "24h", until: Moment = "now", *, limit: int = 100) -> pd.DataFrame:
-        """Lines that differ in numbers and names only, as one row each: those that are new first, then those that come in bursts, then the most.
+        """Lines that differ in numbers and names only, as one row each: new ones first, then those that speak of trouble, bursts, the most.
 
-        ``pattern lines before new burst first last peak severity unit hosts example``: ``before`` counts the span of the same length before, ``peak`` is
+        ``pattern lines before new burst first last peak severity trouble unit hosts example``: ``before`` counts the span of the same length before, ``peak`` is
         the minute with the most. At most the newest 100,000 lines of both spans are looked at; ``.attrs`` says when there were more.
 
         Raises:

@@ -198,6 +198,36 @@ class SubjectMetrics:
         """In use, in bytes (storages)."""
         return self.get("bytes", window)
 
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        return self._label
+
+    @property
+    def subject(self) -> str:
+        """How plans name it: ``guest/101``, ``node/pve1``."""
+        return self._ref.subject
+
+    def all(self, window: str | float = "1h") -> pd.DataFrame:
+        """All that Proxmox VE measures of it; where its node does not answer, what a Prometheus has of CPU and memory.
+
+        Raises:
+            InputError: no such window.
+            TransportError, ApiError: nobody tells.
+        """
+        try:
+            return self._metrics.rrd(self._ref, seconds_of(window))
+        except InputError:
+            raise
+        except PveopsError:
+            if self._metrics.backend == "PVE RRD":
+                raise
+            cpu = self._from_prometheus("cpu", seconds_of(window), "cpu_fraction")
+            mem = "mem_bytes" if isinstance(self._ref, GuestRef) else "memused_bytes"
+            frame = cpu.join(self._from_prometheus("mem", seconds_of(window), mem), how="outer")
+            frame.attrs.update(cpu.attrs)
+            return frame
+
     def cpu(self, window: str | float = "1h") -> pd.DataFrame:
         """CPU in use, as a fraction of its own cores."""
         return self.get("cpu", window)

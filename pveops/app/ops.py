@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pveops.agent.loop import Turn, converse
 from pveops.agent.offline import OfflineGrammar
 from pveops.app.ask import Ask
-from pveops.app.asked import seconds_of
+from pveops.app.asked import seconds_of, span_ms
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
 from pveops.app.inventory import Background, Clusters, Records
 from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.app.ssh import Ssh
-from pveops.base.clock import Clock, SystemClock
+from pveops.base.clock import Clock, SystemClock, from_epoch_s
 from pveops.base.errors import ConfigError, InputError
 from pveops.base.moments import Moment
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
@@ -183,6 +183,31 @@ class Ops:
         """Let go of connections and files."""
         self._records.close()
         self._reader.wire.close()
+
+    def timeline(self, subject: str | int, since: Moment = "6h", until: Moment = "now", *, collect: bool = True) -> pd.DataFrame:
+        """What happened to a guest (by id or name) or a node, oldest first: ``time kind source severity subject text ref``.
+
+        Tasks, configuration changes, unusual measurements, new and bursting log patterns, alerts, proposals, and what is wrong now. What could not be
+        asked stands in ``.attrs['gaps']``. ``.pve.plot()`` draws it.
+
+        Args:
+            subject: a guest or a node.
+            since: from when.
+            until: until when.
+            collect: read the journals of the nodes concerned first; else the store holds what was collected before.
+
+        Raises:
+            UnknownName, AmbiguousName: nothing, or several things, are called that.
+            InputError: the span is none.
+            TransportError: the cluster does not answer at all.
+        """
+        from pveops.app.timeline import Sources, Subject, timeline  # noqa: PLC0415 - loads pandas
+
+        start, end = (from_epoch_s(at_ms / 1000) for at_ms in span_ms(since, until, self._clock))
+        sources = Sources(self.name, self._reader, self._metrics, self._logs, self._executors, self.diff)
+        found = Subject.find(subject, self._reader)
+        now = end if until == "now" else self._clock.now()
+        return self._marked(timeline(found, sources, start, end, now, collect=collect))
 
     def guest(self, wanted: str | int) -> GuestHandle:
         """One guest by id or name.

@@ -54,8 +54,10 @@ def counts_frame(counts: Counts) -> pd.DataFrame:
 
 
 def patterns_frame(found: Found, patterns: Sequence[Mined], *, compared: bool, limit: int) -> pd.DataFrame:
-    """One row per pattern: new ones first, then bursts, then the most lines. ``new`` is missing where nothing is known of the span before."""
-    rows = sorted(patterns, key=lambda one: (one.before > 0 or not compared, not bursts(one), -one.lines, one.first_ms, one.pattern))
+    """One row per pattern: new ones first, then trouble, then bursts, then the most lines. ``new`` is missing where nothing is known of the span before."""
+    rows = sorted(
+        patterns, key=lambda one: (one.before > 0 or not compared, not one.trouble, not bursts(one), -one.lines, one.first_ms, one.pattern)
+    )
     shown, left = rows[:limit], rows[limit:]
 
     def times(values: list[int]) -> pd.DatetimeIndex:
@@ -72,6 +74,7 @@ def patterns_frame(found: Found, patterns: Sequence[Mined], *, compared: bool, l
             "last": times([one.last_ms for one in shown]),
             "peak": times([one.peak[0] for one in shown]),
             "severity": pd.Categorical([SEVERITIES[one.severity] for one in shown], categories=SEVERITIES, ordered=True),
+            "trouble": np.array([one.trouble for one in shown], dtype=bool),
             "unit": pd.array([one.unit or None for one in shown], dtype="string"),
             "hosts": pd.array([" ".join(sorted(one.hosts)) for one in shown], dtype="string"),
             "example": pd.array([one.example for one in shown], dtype="string"),

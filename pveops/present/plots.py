@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pveops.base.errors import ConfigError, InputError
 from pveops.frames.display import heading, numeric
+from pveops.present.lanes import lanes
 from pveops.present.themes import DASHES, bokeh_theme, series
 from pveops.present.tokens import DEFAULT_WAY, Scheme, colours, tokens
 
@@ -79,7 +80,9 @@ def draw(
     if lost:
         raise InputError(f"This table has no column {lost[0]}.", hint=f"Columns: {', '.join(map(str, frame.columns))}.")
     timed = isinstance(frame.index, pd.DatetimeIndex)
-    if (kind or ("line" if timed else "bar")) == "bar":
+    if kind is None and not wanted and frame.attrs.get("table") == "timeline":
+        plot = lanes(hv, frame, colours(way, scheme))
+    elif (kind or ("line" if timed else "bar")) == "bar":
         plot = _bars(hv, frame, wanted, colours(way, scheme))
     elif timed:
         plot = _lines(hv, frame, wanted, kind or "line", way, scheme)

@@ -32,6 +32,7 @@ class Stack:
         profile: more keys of the profile, for example ``{"write_timeout_s": 2.0}``.
         options: keys of ``[executor]`` in ``config.toml``.
         nursery: forks the executor, where it is started again and again.
+        sim_options: more words for ``pveops sim serve``.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Stack:
     seed: int = 20_261
     profile: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    sim_options: Sequence[str] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     nursery: Nursery | None = None
     sim: Child = field(init=False)
@@ -83,7 +85,7 @@ class Stack:
         command = [
             sys.executable, "-m", "pveops", "sim", "serve", "--nodes", str(self.nodes), "--guests", str(self.guests), "--port", str(port), "--speed",
             str(self.speed), "--latency-ms", str(self.latency_ms), "--seed", str(self.seed), "--info", str(info), "--request-log", str(self.request_log),
-            "--state-dir", str(self.root / "sim"),
+            "--state-dir", str(self.root / "sim"), *self.sim_options,
         ]  # fmt: skip
         self.sim = Child("The simulated cluster", command, env=self.env, log=self.root / "sim.log").start()
         self.sim.wait_ready(lambda: read_info(info) is not None, seconds=30)

@@ -20,6 +20,10 @@ _MASKS = re.compile(
     r"|(?P<hex>\b0x[0-9a-fA-F]+\b|\b[0-9a-f]{16,}\b)"
     r"|(?P<n>(?<![A-Za-z_])-?\d+(?:[.,]\d+)*(?=\b|[A-Za-z%]))"
 )
+_TROUBLE = re.compile(
+    r"(?i)\b(?:errors?|fail(?:ed|ure|ures|ing|s)?|fault(?:ed|y|s)?|degraded|panic|oom|out of memory|killed|timed? ?out|unreachable|unreadable|refused|"
+    r"no quorum|lost|left|(?:is|link) down|offline|corrupt(?:ed|ion)?|full|no space left|denied|prefail\w*|reallocated\w*|hung|fenc\w+|emergency|critical)\b"
+)
 _MOST = 5000
 """So many patterns are told apart; lines of a log that has more are all different anyway."""
 _MINUTE_MS = 60_000
@@ -27,7 +31,7 @@ _MINUTE_MS = 60_000
 
 @dataclass(slots=True, kw_only=True)
 class Mined:
-    """A pattern, and the lines that follow it. ``before`` counts lines before the span; all else is of the span (times in Unix milliseconds)."""
+    """A pattern, and the lines that follow it. ``trouble``: it speaks of some. ``before`` counts lines before the span; all else is of the span (times in Unix milliseconds)."""
 
     cluster: LogCluster
     unit: str
@@ -36,6 +40,7 @@ class Mined:
     first_ms: int = 0
     last_ms: int = 0
     severity: int = 7
+    trouble: bool = False
     example: str = ""
     hosts: set[str] = field(default_factory=set)
     minutes: Counter[int] = field(default_factory=Counter)
@@ -65,11 +70,13 @@ def mined(lines: Iterable[LogLine], start_ms: int, end_ms: int) -> list[Mined]:
     for line in lines:
         key = (line.unit, masked(line.message))
         if key not in known:
-            known[key] = drain.add_log_message(f"{line.unit or '-'} {key[1]}")[0] if len(drain.clusters) < _MOST else None
+            known[key] = _cluster(drain, *key)
         cluster = known[key]
         if cluster is None:
             continue
-        one = found.setdefault(cluster.cluster_id, Mined(cluster=cluster, unit=line.unit))
+        one = found.get(cluster.cluster_id)
+        if one is None:
+            one = found[cluster.cluster_id] = Mined(cluster=cluster, unit=line.unit, trouble="|" in cluster.log_template_tokens[0])
         if line.time_ms < start_ms:
             one.before += 1
         else:
@@ -77,11 +84,18 @@ def mined(lines: Iterable[LogLine], start_ms: int, end_ms: int) -> list[Mined]:
     return [one for one in found.values() if one.lines]
 
 
+def _cluster(drain: Drain, unit: str, text: str) -> LogCluster | None:
+    """Its first word is who wrote it, and the words of trouble in it: what tells of trouble is no variant of what does not."""
+    words = "|".join(sorted({word.lower().replace(" ", "_") for word in _TROUBLE.findall(text)}))
+    head = f"{unit.replace(' ', '_') or '-'}{f'|{words}' if words else ''}"
+    return drain.add_log_message(f"{head} {text}")[0] if len(drain.clusters) < _MOST else None
+
+
 def _tell(one: Mined, line: LogLine) -> None:
     if not one.lines:
-        one.last_ms, one.example = line.time_ms, line.message
+        one.last_ms = line.time_ms
     one.lines += 1
-    one.first_ms = line.time_ms
+    one.first_ms, one.example = line.time_ms, line.message
     one.severity = min(one.severity, line.severity)
     one.hosts.add(line.host)
     one.minutes[line.time_ms // _MINUTE_MS] += 1

@@ -68,7 +68,7 @@ def patterns(
     """Show lines that differ in names and numbers only as one: new ones first, then bursts."""
     with command("logs.patterns"):
         frame = open_ops(profile).logs.patterns(query, since, until, limit=limit)
-        columns = ["lines", "before", "new", "burst", "first", "severity", "unit", "pattern"]
+        columns = ["lines", "before", "new", "burst", "first", "trouble", "unit", "pattern"]
         show_frame(frame if output is Output.JSON else _short(frame[columns]), output)
         _tell_gaps(frame)
 

@@ -29,6 +29,7 @@ from pveops.surfaces.cli.secrets import secrets
 from pveops.surfaces.cli.sim import sim
 from pveops.surfaces.cli.ssh import ssh
 from pveops.surfaces.cli.state import state
+from pveops.surfaces.cli.timeline import timeline
 from pveops.surfaces.cli.twin import twin
 from pveops.surfaces.cli.up import up
 
@@ -47,6 +48,7 @@ for commands, name in ((nodes, "nodes"), (guests, "guests"), (storage, "storage"
 app.command("up")(up)
 app.command("init")(init)
 app.command("self")(own)
+app.command("timeline")(timeline)
 app.command("do", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(do)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pveops.base.errors import InputError
@@ -28,7 +29,9 @@ def lanes(hv: Any, frame: pd.DataFrame, look: Mapping[str, Any]) -> Any:
     from bokeh.models import HoverTool  # noqa: PLC0415 - comes with the extra
 
     if frame.empty:
-        raise InputError("Nothing happened in that span, so there is nothing to draw.", hint="Look at .attrs['gaps'] for what could not be asked.")
+        raise InputError(
+            "Nothing happened in that span, so there is nothing to draw.", hint="Look at .attrs['gaps'] for what could not be asked."
+        )
     kinds = list(reversed(frame["kind"].cat.categories))
     times = frame["time"].dt.tz_convert("UTC").dt.tz_localize(None)
     rows = frame.assign(x=times, y=[float(kinds.index(kind)) for kind in frame["kind"]], at=frame["time"].dt.strftime("%Y-%m-%d %H:%M:%SZ"))
@@ -43,4 +46,8 @@ def lanes(hv: Any, frame: pd.DataFrame, look: Mapping[str, Any]) -> Any:
         colour = look["status"][status]["fill"] if status else look["meter"]
         parts.append(marks.opts(marker=shape, size=size, color=colour, line_color=look["text"], line_alpha=0.5, tools=[tips]))
     ticks = list(enumerate(kinds))
-    return hv.Overlay(parts).opts(hv.opts.Overlay(show_legend=True, show_grid=True, yticks=ticks, ylim=(-0.6, len(kinds) - 0.4)))
+    ends = [datetime.fromisoformat(frame.attrs[name]).replace(tzinfo=None) for name in ("since", "until") if name in frame.attrs]
+    span = (
+        {"xlim": (ends[0], ends[1] + (ends[1] - ends[0]) / 40)} if len(ends) == 2 else {}
+    )  # what is now stands at the end, and is seen whole
+    return hv.Overlay(parts).opts(hv.opts.Overlay(show_legend=True, show_grid=True, yticks=ticks, ylim=(-0.6, len(kinds) - 0.4), **span))

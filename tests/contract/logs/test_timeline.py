@@ -60,6 +60,13 @@ def near(moment, planted, minutes):
     return -timedelta(minutes=2) <= moment - planted <= timedelta(minutes=minutes)
 
 
+def wait_ended(ops, upid):
+    until = time.monotonic() + 60
+    while ops.reader.wire.get(f"/nodes/{upid.split(':')[1]}/tasks/{upid}/status").data["status"] != "stopped":
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 def test_what_was_planted_is_there_with_its_time(night):
     ops = night.stack.ops()
     node = ops.timeline("pve1", "6h")
@@ -86,6 +93,7 @@ def test_what_could_not_be_asked_is_said(night):
     assert not frame.attrs["complete"]
     assert "no Prometheus" in said["alerts"]
     assert "executor" in said["proposals"]
+    assert "inventory" in said["configuration changes"]
     assert set(frame.attrs["counts"]) == {"task", "config", "metric", "log", "alert", "proposal", "state"}
     assert frame.attrs["cluster"] == ops.name
     with pytest.raises(UnknownName, match="Neither a guest nor a node is called nobody"):
@@ -105,19 +113,45 @@ def test_tasks_and_proposals_are_told(night):
     assert row["ref"] == handle.id
     assert "asks: " in row["text"]
     assert not len(ops.timeline("pve2", "1h", collect=False).query("kind == 'proposal'"))
-    wire = ops.reader.wire
     admin = {"Authorization": f"PVEAPIToken={night.stack.info['tokens']['admin']}"}
     url = f"{night.stack.info['url']}/api2/json/nodes/pve1/qemu/106/status/start"
     upid = requests.post(url, headers=admin, verify=night.stack.info["ca"], timeout=30).json()["data"]
-    until = time.monotonic() + 60
-    while wire.get(f"/nodes/pve1/tasks/{upid}/status").data["status"] != "stopped":
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    wait_ended(ops, upid)
     tasks = ops.timeline("106", datetime.now(UTC) - timedelta(hours=1), collect=False).query("kind == 'task'")
     assert list(tasks["severity"]) == ["info", "err"]
     assert set(tasks["ref"]) == {upid}
     assert "qmstart 106" in tasks["text"].iloc[0]
     night.stack.executor_child().stop()
+
+
+def test_changes_are_told_with_who_made_them(night):
+    ops = night.stack.ops()
+    ops.sync()
+    admin = {"Authorization": f"PVEAPIToken={night.stack.info['tokens']['admin']}"}
+    url = f"{night.stack.info['url']}/api2/json/nodes/pve1/qemu/103/config"
+    changed = requests.post(url, headers=admin, data={"description": "planted"}, verify=night.stack.info["ca"], timeout=30)
+    wait_ended(ops, changed.json()["data"])
+    ops.sync(full=True)
+    frame = ops.timeline("103", "1h", collect=False)
+    row = frame[(frame["kind"] == "config") & frame["text"].str.contains("planted")].iloc[0]
+    assert row["subject"] == "guest/103"
+    assert row["ref"].startswith("UPID:pve1:")
+    assert "by admin@" in row["text"]
+    other = ops.timeline("pve2", "1h", collect=False)
+    assert not other["text"].str.contains("planted").any()
+    ops.close()
+
+
+def test_it_can_be_drawn(night):
+    import holoviews as hv
+
+    frame = night.stack.ops().timeline("103", "6h", collect=False)
+    state = hv.renderer("bokeh").get_plot(frame.pve.plot()).state
+    drawn = sum(len(model.data["x"]) for model in state.references() if type(model).__name__ == "ColumnDataSource" and "x" in model.data)
+    assert drawn == len(frame)
+    assert {item.label.value for legend in state.legend for item in legend.items} >= {"warning", "notice and less"}
+    with pytest.raises(InputError, match="Nothing happened"):
+        frame.iloc[:0].pve.plot()
 
 
 def test_a_node_that_is_away_is_told_by_the_others(tmp_path):
@@ -138,7 +172,7 @@ def test_the_command_line(night, capsys, monkeypatch):
     assert "CPU" in said.out
     assert "running on" not in said.out
     assert "Partial: alerts" in said.err
-    assert run(["timeline", "pve1", "--no-collect", "-o", "json"]) == 0
+    assert run(["timeline", "pve1", "-o", "json"]) == 0
     assert {row["kind"] for row in json.loads(capsys.readouterr().out)["rows"]} >= {"log", "state"}
     assert run(["timeline", "nobody"]) != 0
     assert "Neither a guest nor a node" in capsys.readouterr().err

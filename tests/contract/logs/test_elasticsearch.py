@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 INDEX = "pve-simulated"
 
 
-def test_one_query_has_one_meaning(elastic, embedded):
+def test_one_query_has_one_meaning(elastic, embedded, monkeypatch):
     assert elastic.add(LINES) == len(LINES)
     assert elastic.add(LINES[:50]) == 0
     elastic.settle()
@@ -26,6 +26,11 @@ def test_one_query_has_one_meaning(elastic, embedded):
     assert not wrong
     newest = elastic.search(parse("*"), START_MS, START_MS + DAY_MS, 3).lines
     assert newest == tuple(sorted(LINES, key=lambda line: -line.time_ms)[:3])
+    monkeypatch.setattr("pveops.clients.logs.elastic._PAGE", 48)
+    paged = [elastic.search(parse("*"), START_MS, START_MS + DAY_MS, limit) for limit in (47, 48, 96, 100, 1000)]
+    assert [len(found.lines) for found in paged] == [47, 48, 96, 100, len(LINES)]
+    assert {found.total for found in paged} == {len(LINES)}
+    assert {line.uid for line in paged[-1].lines} == {line.uid for line in LINES}
     embedded.add(LINES)
     for by in ("", "severity", "host", "source"):
         spans = (START_MS - 500, START_MS + 4_000_000, 250_000, by)

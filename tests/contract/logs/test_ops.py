@@ -1,8 +1,10 @@
 """``ops.logs`` over a simulated cluster: collected, searched, counted; gaps are said."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from pveops.app.logs import Logs
 from pveops.base.clock import SystemClock
@@ -47,7 +49,25 @@ def test_the_journal_of_every_node_can_be_asked(stack):
     short = logs.search("", "6h", limit=3)
     assert not short.attrs["complete"]
     assert len(logs.around(frame["time"].iloc[5].to_pydatetime(), minutes=1)) > 0
-    assert list(logs.tail("", every_s=0.2, seconds=0.5)) is not None
+
+
+def test_new_lines_are_told_as_they_come(stack):
+    logs = logs_of(stack)
+    guest = stack.ops().guests().query("status == 'running' and kind == 'qemu'").iloc[0]
+    url = f"{stack.info['url']}/api2/json/nodes/{guest['node']}/qemu/{guest['vmid']}/snapshot"
+    admin = {"Authorization": f"PVEAPIToken={stack.info['tokens']['admin']}"}
+    upids = []
+
+    def snapshot():
+        upids.append(requests.post(url, headers=admin, data={"snapname": "tailed"}, verify=stack.info["ca"], timeout=30).json()["data"])
+
+    soon = threading.Timer(1.5, snapshot)
+    soon.start()
+    told = next(logs.tail("task:* qmsnapshot", every_s=0.3, seconds=40))
+    soon.join()
+    assert "qmsnapshot" in told
+    assert f" {guest['node']} " in told
+    assert upids[0] in told
 
 
 def test_bad_questions_are_one_sentence(stack):

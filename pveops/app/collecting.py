@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pveops.base.errors import Forbidden, PveopsError, TransportError
-from pveops.base.files import OwnerLock
+from pveops.base.clock import from_epoch_s
+from pveops.base.errors import ConfigError, Forbidden, PveopsError, TransportError
+from pveops.base.files import OwnerLock, write_whole
 from pveops.base.together import each_of
 from pveops.clients.logs.files import FollowedFile, Places
 from pveops.clients.logs.journal import cluster_lines, node_lines, task_lines
@@ -29,6 +31,8 @@ _TASKS = 2000
 _LINES = 5000
 _LONGEST_TASK = timedelta(days=1)
 """Proxmox VE lists tasks by their start: what started earlier and ended since is looked for so far back."""
+_AT_FIRST, _FURTHEST, _OVERLAP = timedelta(hours=1), timedelta(days=7), timedelta(seconds=60)
+"""Without a time: so far back at first, so far at most, and so much is read again, since clocks differ and lines come late."""
 _ENDED = Both((Is("source", "task"), Either(tuple(Phrase(("task", word)) for word in ("ok", "error", "warnings")))))
 
 
@@ -56,13 +60,53 @@ class Store(Protocol):
 Row = dict[str, Any]
 
 
-def collect(store: Store, reader: Reader, since: datetime, now: datetime, *, only: Iterable[str] = ()) -> pd.DataFrame:
+class Looked:
+    """Until when each source of a cluster was read, kept over restarts: what could not be read is read from there on the next time.
+
+    Raises:
+        ConfigError: what is kept there cannot be read.
+    """
+
+    def __init__(self, path: Path, cluster: str) -> None:
+        self._path = path
+        self._cluster = cluster
+        self._all()
+
+    def since(self, what: str, given: datetime | None, now: datetime) -> datetime:
+        """From when to read: what is given, else where the last look ended, at first an hour back."""
+        if given is not None:
+            return given
+        until = self._all().get(self._cluster, {}).get(what)
+        return now - _AT_FIRST if until is None else max(from_epoch_s(until) - _OVERLAP, now - _FURTHEST)
+
+    def note(self, whats: Iterable[str], given: datetime | None, now: datetime) -> None:
+        """These were read until now; a look that began later than where the last one ended leaves a hole, and is not noted."""
+        every = self._all()
+        mine = every.setdefault(self._cluster, {})
+        for what in whats:
+            until = mine.get(what)
+            if given is None or until is None or given.timestamp() <= until:
+                mine[what] = now.timestamp()
+        write_whole(self._path, json.dumps(every).encode())
+
+    def _all(self) -> dict[str, dict[str, float]]:
+        try:
+            found = json.loads(self._path.read_bytes()) if self._path.exists() else {}
+            return {str(cluster): {str(what): float(until) for what, until in mine.items()} for cluster, mine in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as err:
+            raise ConfigError(f"Cannot read {self._path}: {err}.", hint="Remove it; name a --since that is long enough once.") from err
+
+
+def collect(
+    store: Store, reader: Reader, looked: Looked, given: datetime | None, now: datetime, *, only: Iterable[str] = ()
+) -> pd.DataFrame:
     """Journals of nodes, the cluster's log, logs of tasks: ``what lines new why``.
 
     Args:
         store: where lines go.
         reader: the cluster.
-        since: from when.
+        looked: until when each of them was read.
+        given: from when; by default from where the last look ended.
         now: until when.
         only: these nodes; by default all.
 
@@ -70,13 +114,17 @@ def collect(store: Store, reader: Reader, since: datetime, now: datetime, *, onl
         TransportError: the cluster does not answer at all, or the store takes no lines.
     """
     wire = reader.wire
-    first, last = int(since.timestamp()), int(now.timestamp()) + 60
+    last = int(now.timestamp()) + 60
     nodes = [node.name for node in reader.nodes().rows if node.name in only or not only]
     jobs: list[tuple[str, Callable[[], list[LogLine]]]] = [("cluster log", lambda: cluster_lines(wire))]
-    jobs += [(f"journal of {node}", partial(node_lines, wire, node, first, last)) for node in nodes]
+    for node in nodes:
+        first = int(looked.since(f"journal of {node}", given, now).timestamp())
+        jobs.append((f"journal of {node}", partial(node_lines, wire, node, first, last)))
     found = each_of(jobs, lambda job: job[1](), _AT_ONCE)
     rows = [_told(store, what, lines) for (what, _), lines in zip(jobs, found, strict=True)]
-    rows += _collect_tasks(store, reader, since, now, set(nodes))
+    rows += _collect_tasks(store, reader, looked.since("task logs", given, now), now, set(nodes))
+    whole = all(row["why"] is None for row in rows if "journal" not in row["what"])
+    looked.note([what for what, _ in jobs if _fine(rows, what)] + (["task logs"] if whole and not only else []), given, now)
     return _report(rows, store.source)
 
 
@@ -99,6 +147,10 @@ def _collect_tasks(store: Store, reader: Reader, since: datetime, now: datetime,
     if len(listed.rows) == _TASKS:
         rows.append({"what": "older tasks", "lines": None, "new": None, "why": f"more than {_TASKS} tasks ran", "needs": ""})
     return rows
+
+
+def _fine(rows: Iterable[Row], what: str) -> bool:
+    return any(row["what"] == what and row["why"] is None for row in rows)
 
 
 def _log_of(reader: Reader, task: Task) -> list[LogLine]:

@@ -106,18 +106,21 @@ class Logs:
         began, ended = span_of(event, self._reader, self._clock)
         return self.search(query, began - timedelta(minutes=minutes), ended + timedelta(minutes=minutes), limit=limit)
 
-    def collect(self, since: Moment = "1h", *, nodes: Iterable[str] = ()) -> pd.DataFrame:
+    def collect(self, since: Moment | None = None, *, nodes: Iterable[str] = ()) -> pd.DataFrame:
         """Read journals of nodes (all by default), the cluster's log and logs of tasks into the store: ``what lines new why``.
 
-        A line known already is not kept twice. What cannot be read is a row with ``why``, and ``.attrs['complete']`` is False.
+        Without ``since`` each of them is read from where the last look ended (an hour back at first, seven days at most), so that what did not answer
+        then is made up for. A line known already is not kept twice. What cannot be read is a row with ``why``, and ``.attrs['complete']`` is False.
 
         Raises:
             TransportError: the cluster does not answer at all, or the store takes no lines.
         """
         store = self._store()
-        from pveops.app.collecting import collect  # noqa: PLC0415
+        from pveops.app.collecting import Looked, collect  # noqa: PLC0415
 
-        return collect(store, self._reader, moment_of(since, self._clock), self._clock.now(), only=tuple(nodes))
+        given = None if since is None else moment_of(since, self._clock)
+        looked = Looked(self._target.home.make().root / "loglooked.json", self._target.name)
+        return collect(store, self._reader, looked, given, self._clock.now(), only=tuple(nodes))
 
     def files(self, *paths: str | Path) -> Files:
         """Log files of this machine, to be read into the store: ``.look()`` reads what is new since the last look, whoever looked then.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pveops.base.errors import InputError
+from pveops.base.errors import InputError, TransportError
 from pveops.surfaces.cli.context import Output, command, open_ops, say
 from pveops.surfaces.cli.metrics import show_frame
 from pveops.surfaces.cli.reads import OUTPUT, PROFILE
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pveops.app.collecting import Files
+    from pveops.app.ops import Ops
 
 logs = typer.Typer(help="Log lines of the cluster.", no_args_is_help=True)
 _QUERY = typer.Argument("", help='What to look for: error host:pve1 -backup, "no space left", severity:<=err.')
@@ -91,7 +92,7 @@ def around(
 
 @logs.command("collect")
 def collect(
-    since: str = typer.Option("1h", help="From when (journals and tasks)."),
+    since: str = typer.Option("", help="From when (journals and tasks); by default from where the last look ended, an hour back at first."),
     file: list[Path] = typer.Option([], help="Read this log file of this machine instead of the cluster; may be repeated."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Go on until stopped."),
     every: float = typer.Option(5.0, help="Seconds between two looks."),
@@ -105,18 +106,29 @@ def collect(
         ops = open_ops(profile)
         files = ops.logs.files(*file) if file else None
         try:
-            while True:
-                frame = files.look() if files else ops.logs.collect(since)
-                if not follow or frame["new"].fillna(0).sum() or frame.attrs["gaps"]:
-                    show_frame(frame, output)
-                    _tell_gaps(frame)
-                if not follow:
-                    return
+            _show_look(_look(ops, files, since), output, always=not follow)
+            while follow:
                 time.sleep(every)
+                try:
+                    _show_look(_look(ops, files, ""), output, always=False)
+                except TransportError as err:
+                    say(f"{err.message} The next look makes up for it.", "yellow")
         except KeyboardInterrupt:
             return
         finally:
-            _close(files)
+            if files:
+                files.close()
+
+
+def _look(ops: Ops, files: Files | None, since: str) -> pd.DataFrame:
+    return files.look() if files else ops.logs.collect(since or None)
+
+
+def _show_look(frame: pd.DataFrame, output: Output, *, always: bool) -> None:
+    """What was collected; where one look follows another, only when there is something new or something is wrong."""
+    if always or frame["new"].fillna(0).sum() or frame.attrs["gaps"]:
+        show_frame(frame, output)
+        _tell_gaps(frame)
 
 
 @logs.command("receive")
@@ -181,11 +193,6 @@ def _loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _close(files: Files | None) -> None:
-    if files:
-        files.close()
 
 
 def _short(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pveops.app.collecting import Looked
 from pveops.base.errors import ConfigError, InputError
 from pveops.clients.logs.embedded import EmbeddedLogs
 from pveops.clients.logs.language import parse
@@ -71,6 +73,8 @@ def test_logs_of_tasks_hang_on_their_ids(stack):
     assert report.attrs["complete"]
     assert report.loc["task logs", "new"] > 0
     assert ops.logs.collect("48h").set_index("what").loc["task logs", "new"] == 0
+    resumed = ops.logs.collect().set_index("what")
+    assert resumed.loc["journal of pve1", "lines"] < report.loc["journal of pve1", "lines"]
     upid = next(row["upid"] for row in tasks.to_dict("records") if row["outcome"] == "done")
     node = upid.split(":")[1]
     texts = [row["t"] for row in wire.get(f"/nodes/{node}/tasks/{upid}/log", {"limit": 0}).data]
@@ -86,6 +90,29 @@ def test_logs_of_tasks_hang_on_their_ids(stack):
         ops.logs.around({"name": "x"})
     with pytest.raises(InputError, match="no task id"):
         ops.logs.around("UPID:nonsense")
+
+
+def test_what_could_not_be_read_is_made_up_for(tmp_path):
+    night = datetime.now(UTC)
+    path = tmp_path / "loglooked.json"
+    looked = Looked(path, "a")
+    assert looked.since("x", None, night) == night - timedelta(hours=1)
+    looked.note(["x", "y"], None, night - timedelta(hours=3))
+    looked.note(["x"], None, night - timedelta(hours=2))
+    again = Looked(path, "a")
+    assert again.since("x", None, night) == night - timedelta(hours=2, minutes=1)
+    assert again.since("y", None, night) == night - timedelta(hours=3, minutes=1)
+    assert again.since("y", night - timedelta(minutes=5), night) == night - timedelta(minutes=5)
+    again.note(["y"], night - timedelta(minutes=5), night)
+    assert again.since("y", None, night) == night - timedelta(hours=3, minutes=1)
+    again.note(["y"], night - timedelta(hours=4), night)
+    assert again.since("y", None, night) == night - timedelta(minutes=1)
+    assert Looked(path, "b").since("x", None, night) == night - timedelta(hours=1)
+    again.note(["z"], None, night - timedelta(days=90))
+    assert again.since("z", None, night) == night - timedelta(days=7)
+    path.write_text("[1]")
+    with pytest.raises(ConfigError, match="Remove it"):
+        Looked(path, "a")
 
 
 @contextmanager

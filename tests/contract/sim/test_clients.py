@@ -40,8 +40,8 @@ def test_refusals_carry_the_words_of_the_api(sim):
         "Configuration file 'nodes/pve1/qemu-server/99999.conf' does not exist",
     )
     with pytest.raises(ResourceException) as caught:
-        api.nodes("pve1").qemu(101).config.put(cores=2)
-    assert (caught.value.status_code, "VM.Config.CPU" in caught.value.content) == (403, True)
+        api.nodes("pve1").qemu(101).config.put(net1="virtio,bridge=vmbr0")
+    assert (caught.value.status_code, "VM.Config.Network" in caught.value.content) == (403, True)
     with pytest.raises(ResourceException) as caught:
         api.nodes("pve1").qemu(101).snapshot.post(snapname="1bad")
     assert caught.value.errors == {"snapname": "invalid format - invalid configuration ID '1bad'\n"}

@@ -41,7 +41,7 @@ class Course:
 
     def too_many(self, run: Run) -> str:
         """Why no further step begins, where too many went wrong; empty where they did not."""
-        bad = [step for step in run.steps if step.phase in (StepPhase.FAILED, StepPhase.UNKNOWN)]
+        bad = [step for step in run.steps if step.phase is StepPhase.FAILED or step.phase is StepPhase.UNKNOWN]
         begun = sum(len(keys) for keys in self.waves[: run.wave + 1])
         if not bad or len(bad) * 100 <= self.flow.may_fail_pct * begun:
             return ""
@@ -51,6 +51,8 @@ class Course:
 
     def left_out(self, run: Run) -> Run:
         """The run without the steps whose forerunner on the same subject failed."""
+        if not any(step.phase is StepPhase.FAILED or step.phase is StepPhase.SKIPPED for step in run.steps):
+            return run
         failed: set[str] = set()
         steps: list[StepState] = []
         for step in run.steps:
@@ -60,7 +62,7 @@ class Course:
                 failed.add(subject)
             why = "the step before it on the same target failed"
             steps.append(replace(step, phase=StepPhase.SKIPPED, picked=False, reason=why) if left_out else step)
-        return replace(run, steps=tuple(steps)) if failed else run
+        return replace(run, steps=tuple(steps))
 
     def next_wave(self, run: Run) -> bool:
         """Whether the wave that has begun is settled and another one follows."""
@@ -76,6 +78,8 @@ class Course:
         places = _Places(self, run)
         for step in busy:
             places.take(step.key)
+        if places.full:
+            return run
         held = {self.subject[step.key] for step in busy}
         picked: set[str] = set()
         for step in run.steps:
@@ -87,6 +91,8 @@ class Course:
                 held.add(subject)
             elif step.phase is StepPhase.UNKNOWN:
                 held.add(subject)
+        if not picked:
+            return run
         return replace(run, steps=tuple(replace(step, picked=True) if step.key in picked else step for step in run.steps))
 
 
@@ -109,10 +115,15 @@ class _Places:
         self._nodes.update(self._course.nodes.get(key, ()))
         self._storages.update(self._course.storages.get(key, ()))
 
+    @property
+    def full(self) -> bool:
+        """Whether none may be, wherever it is."""
+        return self._limited and self._left <= 0
+
     def room(self, key: str) -> bool:
         """Whether one more may be."""
         if not self._limited:
             return True
-        if self._left <= 0 or any(self._nodes[node] >= self._per_node for node in self._course.nodes.get(key, ())):
+        if self.full or any(self._nodes[node] >= self._per_node for node in self._course.nodes.get(key, ())):
             return False
         return not self._per_storage or all(self._storages[name] < self._per_storage for name in self._course.storages.get(key, ()))

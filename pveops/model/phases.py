@@ -24,20 +24,18 @@ class StepPhase(StrEnum):
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self in (StepPhase.DONE, StepPhase.WARNED, StepPhase.FAILED, StepPhase.UNKNOWN, StepPhase.SKIPPED)
+    good: bool
+    """Its effect is there."""
+    settled: bool
+    """Nothing more happens by itself."""
+    working: bool
+    """It is under way."""
 
-    @property
-    def good(self) -> bool:
-        """Whether its effect is there."""
-        return self in (StepPhase.DONE, StepPhase.WARNED)
-
-    @property
-    def working(self) -> bool:
-        """Whether it is under way."""
-        return not self.settled and self is not StepPhase.PENDING
+    def __init__(self, word: str) -> None:
+        # told once per member and not asked anew: a run with a thousand steps looks at each of them at every event
+        self.good = word in ("done", "warned")
+        self.settled = self.good or word in ("failed", "unknown", "skipped")
+        self.working = not self.settled and word != "pending"
 
 
 class RunStatus(StrEnum):

@@ -94,7 +94,8 @@ class Records:
         if self._sync is None:
             profile, wire = self._target.profile, self._reader.wire
             self._crowd = Crowd(wire.endpoints, self._target.read_token, connect_s=profile.connect_timeout_s, clock=self._clock)
-            self._sync = Sync(self._target.name, self._reader, self._crowd, self.store(), self._clock)
+            options = self._target.inventory
+            self._sync = Sync(self._target.name, self._reader, self._crowd, self.store(), self._clock, keep_days=options.keep_days)
         return self._sync
 
     def store(self) -> Inventory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ TURN_S: Mapping[Detail, int] = {"config": 900, "snapshots": 900, "addresses": 90
 _FEED_ROWS = 25
 """The cluster's list holds so many tasks per node; where all of them are new, the node is asked for the rest."""
 _FLUSH_MS = 60_000
+_DAY_MS = 86_400_000
 _TRIES = 4
 _GUEST_KINDS: tuple[Detail, ...] = ("config", "snapshots", "addresses")
 
@@ -56,9 +58,10 @@ class Sync:
         crowd: asks for details.
         store: keeps them.
         clock: for stamps and waits.
+        keep_days: what ended longer ago is forgotten, once a day.
     """
 
-    def __init__(self, name: str, reader: Reader, crowd: Crowd, store: Inventory, clock: Clock) -> None:
+    def __init__(self, name: str, reader: Reader, crowd: Crowd, store: Inventory, clock: Clock, *, keep_days: int = 400) -> None:
         self._name = name
         self._reader = reader
         self._crowd = crowd
@@ -66,6 +69,8 @@ class Sync:
         self._clock = clock
         self._last_ms = store.last_ms(name)
         self._flushed_ms = 0
+        self._keep_ms = keep_days * _DAY_MS
+        self._forgot_ms = 0
         self._unsaid = (0, 0, 0)
         self._events: dict[str, int] = {}
         self._looked: dict[Thing, int] = {}
@@ -102,6 +107,9 @@ class Sync:
         gaps = _together(held.gaps)
         self._notice(at_ms, gaps, changes, requests, due, settled)
         self._last_ms = at_ms
+        if at_ms - self._forgot_ms > _DAY_MS:
+            self._store.forget(at_ms - self._keep_ms)
+            self._forgot_ms = at_ms
         return Report(
             cluster=self._name, at_ms=at_ms, duration_s=self._clock.monotonic_s() - began_s, requests=requests, source=held.source, counts=held.counts,
             gaps=tuple(gaps), per_node=dict(self._crowd.per_node - per_node), cpu_s=time.process_time() - cpu,
@@ -121,6 +129,9 @@ class Sync:
     # -- lists ----------------------------------------------------------------------------------------------------------
 
     def _lists(self, at_ms: int, until_s: float) -> _Held:
+        if any(gap.needs for gap in self._said[0]):
+            with contextlib.suppress(PveopsError):  # then the lists tell what is wrong
+                self._reader.privileges(again=True)
         nodes, guests, storages = self._patiently(self._reader.resources, until_s)
         held = _Held(nodes.rows, guests.rows, storages.rows, guests.source)
         held.gaps += [*nodes.gaps, *guests.gaps, *storages.gaps]

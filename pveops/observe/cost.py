@@ -1,7 +1,7 @@
 """What this process costs: requests to clusters by node, bytes of answers, hits of caches. Kept beside the others' in a file per process.
 
-Counting is one dictionary update; the file is written at most every ten seconds, so that whoever asks later (``pveops self``, a scraper) sees every process of
-a home, the short ones too.
+Counting is one dictionary update; the file is written at most every ten seconds (a long one more rarely, at most 52 MB a day), so that
+whoever asks later (``pveops self``, a scraper) sees every process of a home, the short ones too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pveops.base.files import write_whole
 
 _NODE = re.compile(r"^/nodes/([^/]+)")
 _WRITE_EVERY_S = 10.0
+_MOST_BYTES_PER_S = 600
 _MINUTES = 60
 _KEPT_S = 86_400
 
@@ -39,6 +40,7 @@ class Cost:
     _file: Path | None = None
     _role: str = ""
     _written_s: float = 0.0
+    _wait_s: float = _WRITE_EVERY_S
     _began: float = field(default_factory=time.time)
 
     def request(self, endpoint: str, path: str, *, answered_bytes: int, failed: bool = False) -> None:
@@ -81,11 +83,13 @@ class Cost:
 
     def _write(self, *, now: bool) -> None:
         file = self._file
-        if file is None or not (now or time.monotonic() - self._written_s > _WRITE_EVERY_S):
+        if file is None or not (now or time.monotonic() - self._written_s > self._wait_s):
             return
         first, self._written_s = self._written_s == 0.0, time.monotonic()
         try:
-            write_whole(file, json.dumps(self.told()).encode())
+            content = json.dumps(self.told()).encode()
+            self._wait_s = max(_WRITE_EVERY_S, len(content) / _MOST_BYTES_PER_S)
+            write_whole(file, content)
             if first:
                 _tidy(file.parent)
         except (ConfigError, OSError):

@@ -113,12 +113,16 @@ class AuditOptions(BaseModel):
 
 
 class InventoryOptions(BaseModel):
-    """What clusters held and when. ``url``: a PostgreSQL instead of a file of the home; ``requests_per_min``: to one node at rest, at most."""
+    """What clusters held and when. ``url``: a PostgreSQL instead of a file of the home; ``requests_per_min``: to one node at rest, at most.
+
+    ``keep_days``: states that ended, tasks and looks of before are forgotten; what still holds is kept.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = ""
     requests_per_min: Annotated[int, Field(ge=20, le=6000)] = 60
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = 400
 
 
 class Config(BaseModel):

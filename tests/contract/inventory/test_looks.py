@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 import requests
 
+from pveops.app.ops import connect
 from pveops.base.errors import InputError
 from pveops.sim.faults.client import ControlClient
+from pveops.testing.postgres import Postgres, find_postgres
 from pveops.testing.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -152,3 +154,31 @@ def test_the_background_looks_by_itself_and_ends(stack):
     assert not background.running
     assert ops.looks()["looks"].sum() >= 2
     ops.close()
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_holds_is_kept(stack):
+    ops = stack.ops()
+    ops.sync("none")
+    store = ops._records.store()
+    from pveops.model.inventory import STILL_MS, Seen
+
+    store.write("old", 1000, [Seen(kind="guest", key="1", digest="a", body=b"{}")])
+    store.write("old", 2000, [Seen(kind="guest", key="1", digest="b", body=b"{}")], after_ms=1000)
+    ops.close()
+    again = stack.ops()
+    again.sync("none")
+    kept = again._records.store().of_thing("old", "1", ("guest",))
+    assert [(row.digest, row.to_ms) for row in kept] == [("b", STILL_MS)]
+    again.close()
+
+
+def test_postgresql_keeps_it_where_its_address_is_set(stack):
+    if find_postgres() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with Postgres() as server:
+        ops = connect(env={**stack.env, "PVEOPS_INVENTORY_URL": server.database()})
+        assert ops.sync(("config", "snapshots")).attrs["complete"]
+        assert ops.as_of().attrs["source"].startswith("inventory postgresql")
+        assert ops.as_of(what="config")["vmid"].nunique() == len(ops.guests()) == len(ops.as_of())
+        assert rows(ops.diff("1h"), change="added") == []
+        ops.close()

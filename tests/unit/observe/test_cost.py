@@ -101,3 +101,13 @@ def test_a_scraper_gets_every_process_that_runs(home):
     assert 'pveops_requests_per_minute{node="pve1"} 1.0' in text
     assert 'pveops_home_bytes{part="run"}' in text
     assert kept_bytes(home)["run"] > 0
+
+
+def test_long_figures_are_written_more_rarely(home):
+    cost = Cost()
+    spend(cost, *(f"/nodes/node{number}/status" for number in range(3000)))
+    cost.keep(home.costs, "test")
+    cost._written_s = -1.0
+    spend(cost, "/version")
+    (file,) = home.costs.iterdir()
+    assert cost._wait_s == file.stat().st_size / 600 > 100

@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from pveops.clients.logs.elastic import ElasticLogs
 from pveops.clients.logs.language import parse
 from tests.contract.logs.test_one_meaning import DAY_MS, LINES, QUERIES, START_MS, expected
 from tests.contract.sim.conftest import start
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 INDEX = "pve-simulated"
 
 
-def test_one_query_has_one_meaning(elastic, embedded, monkeypatch):
+def test_one_query_has_one_meaning(elasticsearch, elastic, embedded, monkeypatch):
     assert elastic.add(LINES) == len(LINES)
     assert elastic.add(LINES[:50]) == 0
     elastic.settle()
@@ -31,6 +32,9 @@ def test_one_query_has_one_meaning(elastic, embedded, monkeypatch):
     assert [len(found.lines) for found in paged] == [47, 48, 96, 100, len(LINES)]
     assert {found.total for found in paged} == {len(LINES)}
     assert {line.uid for line in paged[-1].lines} == {line.uid for line in LINES}
+    again = ElasticLogs(elasticsearch)  # its indices are there already
+    assert again.search(parse("task:*"), START_MS, START_MS + DAY_MS, 5).total == len(expected("task:*"))
+    again.close()
     embedded.add(LINES)
     for by in ("", "severity", "host", "source"):
         spans = (START_MS - 500, START_MS + 4_000_000, 250_000, by)

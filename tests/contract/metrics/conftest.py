@@ -52,6 +52,12 @@ def history(start_s):
     yield from rows(
         "smartmon_reallocated_sector_ct_raw_value", 'instance="pve2:9100",disk="/dev/sda",smart_id="5"', lambda point: point // 60
     )
+    yield "# TYPE ALERTS gauge"
+    firing = 'alertname="GuestIsBusy",alertstate="firing",severity="critical",id="qemu/101"'
+    yield from rows("ALERTS", firing, lambda point: 1 if 1000 <= point < 1030 or 1200 <= point < 1260 else None)
+    other = 'alertname="DiskSlow",alertstate="firing",severity="warning",instance="pve2:9100"'
+    yield from rows("ALERTS", other, lambda point: 1 if point >= 1300 else None)
+    yield from rows("ALERTS", 'alertname="Later",alertstate="pending",id="qemu/101"', lambda point: 1)
     yield "# TYPE zeros gauge"
     yield from rows("zeros", 'kind="some"', lambda point: 0 if point % 3 else 1.5)
     yield from rows("zeros", 'kind="all"', lambda point: 0)

@@ -125,3 +125,19 @@ def test_a_dead_prometheus_is_a_gap_of_the_answer(stack):
     assert "127.0.0.1:9 gives no connection" in frame.attrs["gaps"][0]["why"]
     assert frame.attrs["simulated"] is True
     assert frame.attrs["units"]["to_full_days"].startswith("days until")
+
+
+def test_alerts_that_fired_are_in_the_timeline(stack, prometheus):
+    env = {**stack.env, "PVEOPS_PRINCIPAL": "operator", "PVEOPS_PROMETHEUS_URL": prometheus.url}
+    ops = connect(env=env, origin=Origin(surface="test"))
+    frame = ops.timeline(101, "26h", collect=False)
+    alerts = frame[frame["kind"] == "alert"]
+    assert [time.timestamp() for time in alerts["time"]] == pytest.approx(
+        [prometheus.start_s + point * 60 for point in (1000, 1200)], abs=60
+    )
+    assert set(alerts["severity"]) == {"crit"}
+    assert set(alerts["ref"]) == {"GuestIsBusy"}
+    assert "alerts" not in {gap["what"] for gap in frame.attrs["gaps"]}
+    node = ops.timeline("pve2", "26h", collect=False)
+    assert list(node[node["kind"] == "alert"]["ref"]) == ["DiskSlow"]
+    ops.close()

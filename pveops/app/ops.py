@@ -119,7 +119,7 @@ class Ops:
 
     @property
     def logs(self) -> Logs:
-        """Log lines: ``.collect()``, ``.search(query)``, ``.histogram(query)``, ``.around(time)``, ``.tail()``."""
+        """Log lines: ``.collect()``, ``.search(query)``, ``.histogram(query)``, ``.patterns(query)``, ``.around(event)``, ``.tail()``, ``.files(path)``."""
         return self._logs
 
     @property

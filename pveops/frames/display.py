@@ -19,7 +19,7 @@ _HEADS = {
     "to_full_high_days": "At the latest", "growth_bytes_per_day": "Growth", "growth_low_bytes_per_day": "At least",
     "growth_high_bytes_per_day": "At most", "mem_high_bytes": "Memory at most", "mem_saved_bytes": "Saved",
     "cpu_high_fraction": "CPU at most", "wear_left_fraction": "Life left",
-    "netin_bytes_per_s": "Received", "netout_bytes_per_s": "Sent", "diskread_bytes_per_s": "Read", "diskwrite_bytes_per_s": "Written",
+    "memused_bytes": "Memory used", "netin_bytes_per_s": "Received", "netout_bytes_per_s": "Sent", "diskread_bytes_per_s": "Read", "diskwrite_bytes_per_s": "Written",
 }  # fmt: skip
 
 

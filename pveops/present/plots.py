@@ -19,6 +19,7 @@ Kind = Literal["line", "bar", "points"]
 _MOST_POINTS = 100_000
 """Above this a plot is drawn from a picture of its points, made by datashader."""
 _MOST_LINES = 6
+_HEIGHT = 300
 _MOST_BARS = 40
 _SCALES: Mapping[str, tuple[tuple[float, str], ...]] = {
     "_bytes": ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB"), (2**50, "PiB")),
@@ -81,14 +82,14 @@ def draw(
         raise InputError(f"This table has no column {lost[0]}.", hint=f"Columns: {', '.join(map(str, frame.columns))}.")
     timed = isinstance(frame.index, pd.DatetimeIndex)
     if kind is None and not wanted and frame.attrs.get("table") == "timeline":
-        plot = lanes(hv, frame, colours(way, scheme))
+        plot, height = lanes(hv, frame, colours(way, scheme)), height or _HEIGHT
     elif (kind or ("line" if timed else "bar")) == "bar":
         plot = _bars(hv, frame, wanted, colours(way, scheme))
     elif timed:
         plot = _lines(hv, frame, wanted, kind or "line", way, scheme)
     else:
         raise InputError("Lines go over time, and the rows of this table are no times.", hint="Leave kind out, or write kind='bar'.")
-    height = height or (300 if timed else max(150, 80 + 24 * min(len(frame), _MOST_BARS)))
+    height = height or (_HEIGHT if timed else max(150, 80 + 24 * min(len(frame), _MOST_BARS)))
     # what an element brings along as its own choice is said once, for all of them
     tools = {"default_tools": ["pan", "box_zoom", "save", "reset"], "active_tools": []}
     parts = [hv.opts.Curve(**tools), hv.opts.Scatter(**tools), hv.opts.Bars(**tools), hv.opts.Image(**tools), hv.opts.ErrorBars(**tools)]
@@ -144,7 +145,8 @@ def _lines(hv: Any, frame: pd.DataFrame, wanted: Sequence[str], kind: Kind, way:
     scale, unit = _unit(names, float(np.nanmax(np.abs(numbers.to_numpy()))) if numbers.notna().to_numpy().any() else 0.0)
     numbers = numbers / scale
     label = ", ".join(part for part in (heading(names[0]) if len(names) == 1 else "", unit) if part)
-    value = hv.Dimension("value", label=label or str(frame.attrs.get("unit") or "value"))
+    usual = "lines" if frame.attrs.get("table") == "log counts" else "value"
+    value = hv.Dimension("value", label=label or str(frame.attrs.get("unit") or usual))
     time = hv.Dimension("time", label="time (UTC)")
     if numbers.size > _MOST_POINTS:
         return _shaded(hv, numbers, time, value, look)

@@ -79,7 +79,7 @@ def measurements(one: SubjectMetrics, start: datetime, end: datetime, now: datet
     window_s = max(_WINDOW_S, (now - start).total_seconds())
     try:
         frame = one.all(window_s)
-        week = one.all(7 * _WINDOW_S) if window_s <= _WINDOW_S else None
+        week = one.all(7 * _WINDOW_S) if window_s <= _WINDOW_S else frame
     except PveopsError as err:
         return [], [Gap(what=f"measurements of {one.label}", why=err.message)]
     rows: list[Happened] = []
@@ -87,7 +87,7 @@ def measurements(one: SubjectMetrics, start: datetime, end: datetime, now: datet
         floor = _floor(column, frame)
         if floor is None:
             continue
-        spans = unusual(frame[column], floor=floor, week=week[column] if week is not None and column in week else None)
+        spans = unusual(frame[column], floor=floor, week=week.get(column))
         rows += [_left(span, column, one, frame) for span in spans if _within(span, start, end)]
     if "cpu_fraction" in frame:
         rows += [_silence(span, one, frame) for span in missing(frame["cpu_fraction"]) if _within(span, start, end)]

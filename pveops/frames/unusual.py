@@ -48,7 +48,7 @@ def unusual(values: pd.Series[Any], *, floor: float, week: pd.Series[Any] | None
     apart = own - usual
     spread = 1.4826 * float(np.nanmedian(np.abs(apart - np.nanmedian(apart))))
     far = np.abs(apart) > max(floor, _TIMES * spread)
-    near = np.abs(apart) <= max(floor / _TIMES, spread)
+    near = np.abs(apart) <= max(floor / 3, 2 * spread)
     index = pd.DatetimeIndex(values.index)
     lasting = [(first, last) for first, last in _runs(far) if index[last] - index[first] >= _LASTS]
     return [_span(index, own, usual, apart, _onset(near, first), last) for first, last in lasting]

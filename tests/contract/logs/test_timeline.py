@@ -57,7 +57,7 @@ def night(tmp_path_factory):
 
 
 def near(moment, planted, minutes):
-    return -timedelta(minutes=2) <= moment - planted <= timedelta(minutes=minutes)
+    return -timedelta(minutes=10) <= moment - planted <= timedelta(minutes=minutes)
 
 
 def wait_ended(ops, upid):
@@ -79,7 +79,7 @@ def test_what_was_planted_is_there_with_its_time(night):
     noisy = ops.timeline("103", "6h")
     assert near(night.when(noisy, "metric", "db-1: CPU"), night.planted["noisy-neighbour"], 5)
     leak = ops.timeline(101, "6h", collect=False)
-    assert near(night.when(leak, "metric", "Memory used"), night.planted["memory-leak"], 75)
+    assert near(night.when(leak, "metric", "Memory used"), night.planted["memory-leak"], 90)
     lock = ops.timeline("106", "1h", collect=False)
     assert night.when(lock, "state", "locked (backup)")
     quiet = ops.timeline("pve2", "6h")

@@ -36,7 +36,7 @@ def test_what_creeps_is_told_from_where_it_set_out():
     values = noise(2, spread=0.002)
     values[1000:] += np.arange(440) * 0.002
     (span,) = unusual(pd.Series(values, MINUTES), floor=0.15)
-    assert MINUTES[1000] <= span.start <= MINUTES[1020]
+    assert MINUTES[1000] <= span.start <= MINUTES[1040]
 
 
 def test_what_is_usual_at_an_hour_is_not_unusual():

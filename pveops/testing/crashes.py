@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pveops.app.handles import status_of
-from pveops.base.errors import PveopsError
+from pveops.base.errors import GuardError, PveopsError
 from pveops.model.messages import ResolveRequest
 from pveops.model.run import ProposalView, StepPhase
 from pveops.testing.nursery import Nursery
@@ -39,6 +39,7 @@ _LONGEST_S = 90.0
 _AT_ONCE = {"PostgreSQL": 4}
 """With PostgreSQL most of the time of a kill goes by in waiting: a worker is dead when its beat stood still for ten seconds."""
 _FEW = 20
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,15 @@ class Bench:
         return verdict
 
     def _begin(self, case: Case) -> tuple[ProposalView, str]:
+        """A run that has reached the place where it is to be killed. What the state check refuses (a backup has begun) is put forward anew."""
+        for _ in range(_TRIES):
+            view, wanted = self._propose()
+            if self._let_go(case, view):
+                return view, wanted
+            time.sleep(1.0)
+        raise RuntimeError(f"No plan could be approved: {view.proposal.reason}")
+
+    def _propose(self) -> tuple[ProposalView, str]:
         ops = self.stack.ops()
         rows = ops.guests()
         qemu = rows[(rows["kind"] == "qemu") & ~rows["template"].astype(bool)]
@@ -119,37 +129,40 @@ class Bench:
         down = [int(vmid) for vmid in qemu[qemu["status"] == "stopped"]["vmid"]][:_GUESTS]
         tool, chosen, wanted = ("guests.start", down, "running") if len(down) >= _GUESTS else ("guests.shutdown", up, "stopped")
         draft = ops.draft(tool, guest=",".join(map(str, chosen)), canary=0, at_once=2, per_node=4)
-        client = self.stack.client()
-        view = client.propose(draft.plan, author="person", origin=ops.executors.origin)
-        if case.point != "random":
-            (self.points / f"{case.point}.hold").touch()
-        if status_of(view) != "waiting":
-            raise RuntimeError(f"{view.proposal.reason}")
-        with contextlib.suppress(PveopsError):  # held at "wrote_opened" the answer to the approval never comes
-            if case.point == "wrote_opened":
-                self._approve_and_leave(view)
-            else:
-                client.approve(view, channel="cli")
-        return view, wanted
+        return self.stack.client().propose(draft.plan, author="person", origin=ops.executors.origin), wanted
 
-    def _approve_and_leave(self, view: ProposalView) -> None:
-        client = self.stack.client()
+    def _let_go(self, case: Case, view: ProposalView) -> bool:
+        """Approve, and wait for the place; returns whether the approval was taken."""
+        client, refused = self.stack.client(), threading.Event()
+        hold, reached = (self.points / f"{case.point}.{what}" for what in ("hold", "reached"))
+        if case.point != "random":
+            hold.touch()
 
         def approve() -> None:
-            with contextlib.suppress(PveopsError):
+            try:
                 client.approve(view, channel="cli")
+            except GuardError:
+                refused.set()
+            except PveopsError:
+                pass  # held at "wrote_opened" the answer to the approval never comes
 
-        threading.Thread(target=approve, daemon=True).start()
+        answer = threading.Thread(target=approve, daemon=True)
+        answer.start()
+        if case.point == "random":
+            answer.join()
+        else:
+            _until(lambda: reached.exists() or refused.is_set(), f"{case.point} was not reached")
+        if refused.is_set():
+            hold.unlink(missing_ok=True)
+        return not refused.is_set()
 
     def _kill(self, case: Case, view: ProposalView) -> None:
         if case.point == "random":
             time.sleep(self.dice.uniform(0.0, 1.5))
         else:
-            reached = self.points / f"{case.point}.reached"
-            _until(reached.exists, f"{case.point} was not reached")
             self.stack.executor_child().kill()
-            (self.points / f"{case.point}.hold").unlink()
-            reached.unlink()
+            for what in ("hold", "reached"):
+                (self.points / f"{case.point}.{what}").unlink()
         if case.victim == "cluster":
             self.stack.kill_sim()
         else:
@@ -282,7 +295,10 @@ def main() -> int:
     given = parser.parse_args()
     stores = given.store or (["SQLite", "PostgreSQL"] if find_postgres() else ["SQLite"])
 
+    found: list[Verdict] = []
+
     def tell(verdict: Verdict) -> None:
+        found.append(verdict)
         mark = (
             ""
             if not (verdict.lost or verdict.doubled or verdict.needless)
@@ -292,18 +308,18 @@ def main() -> int:
         sys.stdout.flush()
 
     lanes = [part for store in stores for part in _lanes([case for case in cases(given.runs, stores, given.seed) if case.store == store])]
+
+    def carry(number: int) -> None:
+        matrix(lanes[number], Path(folder) / str(number), seed=given.seed + number, tell=tell, longest_s=given.longest_min * 60)
+
     with tempfile.TemporaryDirectory(prefix="pvc") as folder, ThreadPoolExecutor(len(lanes)) as pool:
-        parts = pool.map(
-            lambda lane: matrix(
-                lane[1], Path(folder) / str(lane[0]), seed=given.seed + lane[0], tell=tell, longest_s=given.longest_min * 60
-            ),
-            enumerate(lanes),
-        )
-        found = [verdict for part in parts for verdict in part]
+        stacks = [pool.submit(carry, number) for number in range(len(lanes))]
     text = page(found, seed=given.seed, command=f"make crash RUNS={given.runs}", wanted=given.runs)
     sys.stdout.write(text)
     if given.page:
         given.page.write_text(text, encoding="utf-8")
+    for stack in stacks:
+        stack.result()  # what broke a stack is told after the table of the others
     return int(any(verdict.lost or verdict.doubled or verdict.needless for verdict in found))
 
 

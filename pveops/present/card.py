@@ -187,7 +187,8 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
             kv("Undo", proposal.plan.undo_text or "none"),
         ]
     if state in ("done", "warned", "stopped") and run is not None:
-        return _no_way_back(proposal.plan, run)
+        why = no_way_back(proposal.plan, run)
+        return [kv("Undo", f"none: {why}")] if why else []
     if state == "refused":
         return [kv("Rule", span(proposal.verdict.rule, "m"))] if proposal.decided_by == "policy" else []
     if state == "unknown" and run is not None and run.current is not None:
@@ -203,11 +204,10 @@ def _facts(view: ProposalView, state: State, now: datetime, *, viewer: str, can_
     return []
 
 
-def _no_way_back(plan: Plan, run: Run) -> list[dict[str, Any]]:
-    """Why what was done cannot be taken back, where it cannot."""
+def no_way_back(plan: Plan, run: Run) -> str:
+    """Why what was done cannot be taken back; empty where it can, or where nothing was done."""
     good = {step.key for step in run.steps if step.phase.good}
-    why = dict.fromkeys(step.no_undo or "no inverse is known" for step in plan.steps if step.key in good and step.undo is None)
-    return [kv("Undo", f"none: {'; '.join(why)}")] if why else []
+    return "; ".join(dict.fromkeys(step.no_undo or "no inverse is known" for step in plan.steps if step.key in good and step.undo is None))
 
 
 def _rehearsed(proposal: Proposal, now: datetime) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from pveops.tools.ports import Ports
 
 _ASSUMED = ("node", "kind", "status", "lock", "template", "digest", "snapshots", "hastate", "tags", "protection")
 
+_AGAIN = "what was taken back can be proposed again"
+
 
 def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
     """A plan that takes back the steps ``done`` (keys) of a plan, last first.
@@ -42,7 +44,7 @@ def undo_plan(plan: Plan, done: Sequence[str], ports: Ports) -> Plan:
             names = [name for name in _ASSUMED if f"{step.subject}.{name}" in facts.values]
             assumed = tuple(Fact(subject=step.subject, field=name, value=facts.values[f"{step.subject}.{name}"]) for name in names)
             seen.add(step.subject)
-        undone.append(replace(_held(_inverse(step), assumed), key=f"s{number}", assumes=assumed))
+        undone.append(replace(_held(_inverse(step), assumed), key=f"s{number}", assumes=assumed, no_undo=_AGAIN))
     count = len(undone)
     flow = plan.flow and Flow(
         waves=(Wave(name="wave 1", steps=tuple(step.key for step in undone)),),

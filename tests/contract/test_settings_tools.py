@@ -63,6 +63,8 @@ def test_there_and_back(stack, ops, guests, kind):
     assert {name: after[f"config.{name}"] for name in wanted} == wanted
     back = carry(stack, ops.undo(run.proposal.id).plan)
     assert back.run.status.value == "done", back.run.reason
+    assert f"undo: pveops proposals undo {run.proposal.id}" in stack.cli("proposals", "show", run.proposal.id).stdout
+    assert "undo: none: what was taken back can be proposed again" in stack.cli("proposals", "show", back.proposal.id).stdout
     now = facts(ops, vmid)
     assert {option.field: now[option.field] for option in known} == {option.field: before[option.field] for option in known}
 

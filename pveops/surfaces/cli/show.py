@@ -86,6 +86,11 @@ def _print_run(view: ProposalView, run: Run) -> None:
         console.print(Text(f"  {state.phase.value:<11} {step.text}{why}"))
         if state.upid:
             console.print(Text(f"              {state.upid}", style="dim"))
+    if run.status.ended and not run.undo and any(state.phase.good for state in run.steps):
+        from pveops.present.card import no_way_back
+
+        why = no_way_back(view.proposal.plan, run)
+        console.print(Text(f"  undo: {f'none: {why}' if why else f'pveops proposals undo {view.proposal.id}'}", style="dim"))
 
 
 def print_rehearsal(report: Rehearsal, now: datetime) -> None:

@@ -329,6 +329,7 @@ def test_undo_is_a_fresh_plan_in_reverse(ports, reader):
     back = undo_plan(made, ["s1", "s2"], ports)
     assert [step.call.path for step in back.steps] == ["/nodes/pve2/lxc/200/migrate", "/nodes/pve2/qemu/101/migrate"]
     assert back.steps[0].assumes
+    assert {step.no_undo for step in back.steps} == {"what was taken back can be proposed again"}
     assert [change.after for change in back.changes] == ["pve1", "pve1"]
     only = undo_plan(made, ["s1"], ports)
     assert only.action == "undo"

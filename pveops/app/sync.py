@@ -262,10 +262,13 @@ class Sync:
                 asks.append(ask)
             held.gaps += [gap for (kind, key), gap in self._refused.items() if kind == detail and key in units and key not in wanted]
         if budget is not None:
-            held.gaps += [
-                Gap(what=f"{number} {detail} on {node}", why=f"left for the next look: {budget.per_min} requests a minute")
-                for (detail, node), number in later.items()
-            ]
+            for detail in details:
+                nodes = [node for kind, node in later if kind == detail]
+                number = sum(count for (kind, _), count in later.items() if kind == detail)
+                where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
+                if nodes:
+                    why = f"left for the next look: {budget.per_min} requests a minute and node"
+                    held.gaps.append(Gap(what=f"{number} {detail} on {where}", why=why))
         counts, failed = self._read(held, asks, at_ms, max(1.0, until_s - self._clock.monotonic_s()))
         due |= failed
         wanted_of = Counter(ask.key[0] for ask in asks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,6 +50,7 @@ def _go_on(ops: Ops, every: str, words: str | list[str]) -> None:
     """Tell each look that changed something, or failed, in a line."""
     from pveops.frames.display import moment
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends it as a person does
     said = 0
     with ops.sync_every(every, words) as background:
         try:
@@ -115,10 +117,13 @@ def status(
 ) -> None:
     """Tell when the cluster was looked at, with how many requests, and what was missing."""
     with command("inventory.status"):
-        show_frame(open_ops(profile).looks(clusters="all" if every_cluster else None, limit=limit), output)
+        _show(open_ops(profile).looks(clusters="all" if every_cluster else None, limit=limit), output)
 
 
 def _show(frame: pd.DataFrame, output: Output) -> None:
+    if output is Output.TABLE:
+        for column in frame.columns[[str(dtype).startswith("datetime64") for dtype in frame.dtypes]]:
+            frame[column] = frame[column].dt.strftime("%Y-%m-%d %H:%M:%S").astype("string")
     show_frame(frame, output)
     _gaps(frame)
 

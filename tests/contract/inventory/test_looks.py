@@ -1,5 +1,11 @@
 """``ops.sync``, ``ops.diff``, ``ops.history``, ``ops.as_of`` over a simulated cluster in which things happen."""
 
+import json
+import re
+import signal
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 import requests
@@ -182,3 +188,20 @@ def test_postgresql_keeps_it_where_its_address_is_set(stack):
         assert ops.as_of(what="config")["vmid"].nunique() == len(ops.guests()) == len(ops.as_of())
         assert rows(ops.diff("1h"), change="added") == []
         ops.close()
+
+
+def test_in_a_terminal_it_looks_asks_and_goes_on_until_it_is_told_to_stop(stack):
+    looked = json.loads(stack.cli("inventory", "sync", "--detail", "none", "-o", "json").stdout)
+    assert looked["complete"]
+    assert [row["what"] for row in looked["rows"]] == ["guests", "nodes", "storages", "tasks"]
+    nodes = stack.cli("inventory", "as-of", "--what", "nodes")
+    assert nodes.stdout.count(" online ") == 3
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d *$", nodes.stdout, re.MULTILINE)
+    bad = stack.cli("inventory", "diff", "tomorrow")
+    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+    command = [sys.executable, "-m", "pveops", "inventory", "sync", "--every", "60s"]
+    with subprocess.Popen(command, env=stack.env, stderr=subprocess.PIPE, text=True) as watching:
+        assert "changed: " in watching.stderr.readline()
+        watching.send_signal(signal.SIGTERM)
+        assert "Stopping." in watching.stderr.read()
+        assert watching.wait(30) == 0

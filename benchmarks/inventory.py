@@ -344,7 +344,7 @@ def at_rest(folder, seconds):
     rss = next(int(line.split()[1]) for line in rows if line.startswith("VmRSS")) / 1024
     peak = next(int(line.split()[1]) for line in rows if line.startswith("VmHWM")) / 1024
     asked = stack.requests()[first:]
-    process.send_signal(2)
+    process.terminate()
     process.wait(timeout=60)
     worst = Counter(request["path"].split("/")[2] if request["path"].startswith("/nodes/") else "the cluster" for request in asked)
     whole = worst.pop("the cluster", 0)

@@ -108,7 +108,7 @@ def _holoviews() -> Any:
         raise ConfigError(f"Plots need {err.name}, which is not installed.", hint="Run `pip install 'pveops[plots]'`.") from err
     if "bokeh" not in hv.Store.renderers:
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        # inside a notebook the scripts come with the page: nothing is fetched from elsewhere
+        # inside a notebook the scripts come with the page, so that plots need no network
         hv.extension("bokeh", logo=False, **({"inline": True} if shell is not None else {}))
     return hv
 

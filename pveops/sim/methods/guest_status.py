@@ -16,7 +16,7 @@ api = Table()
 
 def _pressure(call: Call, guest: Guest, sample: Sample) -> dict[str, float]:
     hold = call.world.crowd.of(guest)
-    return {name: round(value, 2) for name, value in pressure.of_guest(sample.cpu, 1 - hold.kept, hold.waits).items()}
+    return {name: round(value, 2) for name, value in pressure.of_guest(sample.cpu, hold.lost, hold.waits).items()}
 
 
 def _row(call: Call, guest: Guest, sample: Sample, *, full: bool) -> dict[str, Any]:

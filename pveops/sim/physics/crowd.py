@@ -22,10 +22,11 @@ _DISKS = ("images", "rootdir")
 
 
 class Hold(NamedTuple):
-    """What is left to a guest of what it wants, and for which part of the time it waits for disks; fractions."""
+    """What is left to a guest of what it wants, for which part of the time it waits for disks, and what others take from it; fractions."""
 
     kept: float = 1.0
     waits: float = 0.0
+    lost: float = 0.0
 
 
 FREE = Hold()
@@ -106,8 +107,8 @@ class Crowd:
         waiting = set().union(*(users_of(cluster, storage, noise.node) for storage in storages)) if storages else set()
         near = {guest.vmid for guest in cluster.guests_on(noise.node)}
         for vmid in sorted((near | waiting) - {noise.vmid}):
-            if not cluster.guests[vmid].running:
-                continue
             before = held.get(vmid, FREE)
+            if not cluster.guests[vmid].running or not before.kept:
+                continue
             kept = before.kept * (1.0 - noise.lost_fraction) if vmid in near else before.kept
-            held[vmid] = Hold(kept, max(before.waits, HAMMERED_WAITS if vmid in waiting else 0.0))
+            held[vmid] = Hold(kept, max(before.waits, HAMMERED_WAITS if vmid in waiting else 0.0), 1.0 - kept)

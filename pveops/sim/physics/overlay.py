@@ -62,15 +62,16 @@ class Squeeze(Spell):
 
     kept: Floats
     waits: Floats
+    lost: Floats
 
     @classmethod
     def of(cls, held: Mapping[int, Hold], since_s: float) -> Squeeze:
         """That of some guests, by the columns of their curves."""
         size = max(held, default=-1) + 2  # the last one stands for everybody beyond
-        kept, waits = np.ones(size), np.zeros(size)
+        kept, waits, lost = np.ones(size), np.zeros(size), np.zeros(size)
         for index, hold in held.items():
-            kept[index], waits[index] = hold
-        return cls(since_s=since_s, kept=kept, waits=waits)
+            kept[index], waits[index], lost[index] = hold
+        return cls(since_s=since_s, kept=kept, waits=waits, lost=lost)
 
     def of_each(self, table: Floats, index: Indexes) -> Floats:
         """The values of some guests."""
@@ -97,7 +98,8 @@ class Overlay:
         self.bends = [bend for bend in self.bends if bend.index != index]
         self.leaks = [leak for leak in self.leaks if leak.index != index]
         for squeeze in self.squeezes:
-            squeeze.kept[index : index + 1], squeeze.waits[index : index + 1] = 1.0, 0.0
+            squeeze.kept[index : index + 1] = 1.0
+            squeeze.waits[index : index + 1] = squeeze.lost[index : index + 1] = 0.0
 
     @property
     def changes(self) -> bool:
@@ -111,11 +113,11 @@ class Overlay:
             self.squeezes.append(Squeeze.of(held, at_s))
 
     def holds(self, index: Indexes, moment_s: Floats) -> tuple[Floats, Floats]:
-        """What guests lose at some moments, and for which part of the time they wait for disks; fractions."""
+        """What guests lose to others at some moments, and for which part of the time they wait for disks; fractions."""
         lost, waits = np.zeros(moment_s.shape), np.zeros(moment_s.shape)
         for squeeze in self.squeezes:
             inside = squeeze.inside(moment_s)
-            lost = np.where(inside, 1.0 - squeeze.of_each(squeeze.kept, index), lost)
+            lost = np.where(inside, squeeze.of_each(squeeze.lost, index), lost)
             waits = np.where(inside, squeeze.of_each(squeeze.waits, index), waits)
         return lost, waits
 

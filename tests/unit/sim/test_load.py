@@ -48,7 +48,7 @@ def test_the_integral_is_the_integral_of_what_is_left_when_others_take_the_rest(
     load = curve()
     begin = START_S + 60
     load.overlay.bends.append(Bend(since_s=begin + 200, until_s=begin + 1300, index=0, factor=0.5, level=2.0, swing=0.5))
-    load.overlay.hold({0: Hold(first, 0.4)}, begin + after_s)
+    load.overlay.hold({0: Hold(first, 0.4, 1 - first)}, begin + after_s)
     load.overlay.hold({0: Hold(second), 5: Hold(0.1)}, begin + after_s + lasts_s / 2)
     load.overlay.hold({}, begin + after_s + lasts_s)
     moments = np.linspace(begin, begin + 2000, 10_001)

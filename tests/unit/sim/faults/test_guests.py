@@ -170,6 +170,8 @@ def test_a_guest_that_is_paused_does_nothing(ill):
     assert ill.lab.run("POST", f"{path}/suspend") == "OK"
     before = current(ill, guest)
     assert (before["qmpstatus"], before["status"], before["cpu"]) == ("paused", "running", 0)
+    ill.add("noisy-neighbour", vmid=next(one.vmid for one in ill.lab.cluster.guests_on(guest.node) if one.running and one is not guest))
+    assert {current(ill, guest)[f"pressure{kind}some"] for kind in ("cpu", "io", "memory")} == {0}, "who wants nothing waits for nothing"
     ill.lab.wait(600)
     assert [current(ill, guest)[key] for key in ("netin", "diskwrite")] == [before[key] for key in ("netin", "diskwrite")]
     assert ill.lab.run("POST", f"{path}/resume") == "OK"

@@ -94,6 +94,7 @@ def test_guests_on_a_full_thin_pool_stop_and_go_on_when_told(ill):
     assert not any(stands_still(ill, guest) for guest in elsewhere[:2])
     found = current(ill, machine)
     assert (found["status"], found["qmpstatus"]) == ("running", "io-error")
+    assert found["pressurecpusome"] == found["pressureiosome"] == 0
     assert next(row for row in ill.resources("vm") if row["vmid"] == machine.vmid)["status"] == "running"
     path = f"/nodes/pve1/qemu/{machine.vmid}"
     assert ill.lab.data("GET", f"{path}/config")["digest"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 from pveops.sim.faults import pick
 from pveops.sim.faults.spec import Fault, Parameter
 from pveops.sim.faults.victims import StallsGuests, StorageAway
 from pveops.sim.faults.weather import Effect, Rule
+from pveops.sim.state.cluster import Cluster
 from pveops.sim.state.guest import Guest
 from pveops.sim.state.ills import BadBackup, StallKind
 from pveops.sim.state.journal import WARNING
@@ -15,6 +17,8 @@ from pveops.sim.state.storage import FILE_TYPES, Storage, Volume
 from pveops.sim.tasks import node_life
 
 _LOST_VMID = 9999
+"""The guest that does not exist any more: the first id from here on that nobody has or had."""
+
 _GROWING = FILE_TYPES - {"cephfs"} | {"lvmthin", "zfspool", "zfs"}
 """Types of storages where images take room as they are written."""
 
@@ -28,25 +32,24 @@ _WRONG_ADDRESS = "192.0.2.199"
 _A_STORAGE = Parameter(name="storage", doc="Which storage.", pick=pick.storages, what="storage that answers")
 
 
-def _forgotten(storage: Storage, size: int, now_s: float) -> Volume:
+def _forgotten(cluster: Cluster, storage: Storage, size: int, now_s: float) -> Volume:
     """Something big that nobody needs any more, of a kind that the storage holds."""
+    vmid = next(vmid for vmid in count(_LOST_VMID) if cluster.past_guest(vmid) is None)
     if storage.kind == "pbs":
-        return Volume(
-            f"{storage.name}:backup/vm/{_LOST_VMID}/2025-03-01T02:00:00Z", "backup", size, "pbs-vm", int(now_s), _LOST_VMID, subtype="qemu"
-        )
+        return Volume(f"{storage.name}:backup/vm/{vmid}/2025-03-01T02:00:00Z", "backup", size, "pbs-vm", int(now_s), vmid, subtype="qemu")
     if "backup" in storage.content:
-        volid = f"{storage.name}:backup/vzdump-qemu-{_LOST_VMID}-2025_03_01-02_00_00.vma.zst"
-        return Volume(volid, "backup", size, "vma.zst", int(now_s), _LOST_VMID, subtype="qemu")
+        volid = f"{storage.name}:backup/vzdump-qemu-{vmid}-2025_03_01-02_00_00.vma.zst"
+        return Volume(volid, "backup", size, "vma.zst", int(now_s), vmid, subtype="qemu")
     if "iso" in storage.content:
         return Volume(f"{storage.name}:iso/old-archive.iso", "iso", size, "iso", int(now_s))
-    return Volume(f"{storage.name}:vm-{_LOST_VMID}-disk-0", "images", size, "raw", int(now_s), _LOST_VMID)
+    return Volume(f"{storage.name}:vm-{vmid}-disk-0", "images", size, "raw", int(now_s), vmid)
 
 
 class StorageFull(StallsGuests):
     """A storage is full: a forgotten volume takes what was left."""
 
     name = "storage-full"
-    cause = "A backup or image of a guest that does not exist any more (9999) was never removed."
+    cause = "A backup or image of a guest that does not exist any more (9999, or the next free id) was never removed."
     sees = (
         "Use at the limit in every view; backups onto it and new images fail and say `No space left on device`; the volume is in its content. "
         "Guests with disks on it stop at their next write, within 40 s: CPU, network and disk at zero. Virtual machines have qmpstatus `io-error` "
@@ -80,7 +83,7 @@ class StorageFull(StallsGuests):
         storage, node = self.cluster.storages[self.values["storage"]], self.values["node"]
         space = self.world.space.storage(storage, node, self.since_s)
         size = max(int(space.total * self.values["used_fraction"]) - space.used, 0) + 1
-        self._volume = _forgotten(storage, size, self.since_s - 600 * 86400)
+        self._volume = _forgotten(self.cluster, storage, size, self.since_s - 600 * 86400)
         storage.place(node)[self._volume.volid] = self._volume
         self.cluster.generation += 1
         if self.values["used_fraction"] >= 0.999:
@@ -121,7 +124,7 @@ class ThinPoolNearFull(StorageFull):
     """A thin pool is nearly full: its disks promise more than it has."""
 
     name = "thin-pool-near-full"
-    cause = "The image of a guest that does not exist any more (9999) was never removed."
+    cause = "The image of a guest that does not exist any more (9999, or the next free id) was never removed."
     sees = "Use of the pool on that node above the given fraction in every view; nothing fails yet. The image is in the content of the storage."
     repair = "Free space: DELETE /nodes/{node}/storage/{storage}/content/{volume} of the forgotten volume, or enough others."
     parameters = (

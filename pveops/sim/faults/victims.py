@@ -85,12 +85,14 @@ class StallsGuests(StorageFault):
         self._generation = self.cluster.generation
         places = self._where()[:1] if self.storage.shared else self._where()
         users = {vmid for node in places for vmid in users_of(self.cluster, self.storage, node)}
+        waits: dict[int, list[int]] = {}
         for vmid in sorted(users - self._due):
             guest = self.cluster.guests[vmid]
             if self._fits(guest):
-                self._due.add(vmid)
-                wait_s = noise.between(*_NEXT_WRITE_S, self.cluster.seed, "write", vmid, guest.since_s)
-                self.cluster.agenda.add(self.cluster.now_s + wait_s, partial(self._write, vmid))
+                waits.setdefault(noise.whole(*_NEXT_WRITE_S, self.cluster.seed, "write", vmid, guest.since_s), []).append(vmid)
+        for wait_s, vmids in waits.items():
+            self._due.update(vmids)
+            self.cluster.agenda.add(self.cluster.now_s + wait_s, partial(self._write, vmids))
 
     def _fits(self, guest: Guest) -> bool:
         ills = self.cluster.ills
@@ -98,14 +100,14 @@ class StallsGuests(StorageFault):
             return False
         return guest.node in self._where() and disks_on(guest, self.values["storage"])
 
-    def _write(self, vmid: int) -> None:
-        """The next write of a guest."""
-        self._due.discard(vmid)
-        guest = self.cluster.guests.get(vmid)
-        if self.over or guest is None or not self._fits(guest):
-            return
-        kind = self._stall_of(guest)
-        if kind is not None:
+    def _write(self, vmids: list[int]) -> None:
+        """The next write of some guests."""
+        self._due.difference_update(vmids)
+        for vmid in vmids:
+            guest = self.cluster.guests.get(vmid)
+            kind = self._stall_of(guest) if guest is not None and not self.over and self._fits(guest) else None
+            if guest is None or kind is None:
+                continue
             self.cluster.ills.stalls[vmid] = Stall(kind, guest.booted_s)
             self.cluster.generation += 1
             text = _SAID.get(kind)
@@ -127,7 +129,9 @@ class StallsGuests(StorageFault):
         self._release("stuck")
 
 
-_NEXT_WRITE_S = (2.0, 40.0)
+_NEXT_WRITE_S = (2, 40)
+"""Whole seconds: thousands of guests come to a stop in a few dozen steps."""
+
 _SAID: dict[StallKind, str] = {
     "io-error": "block I/O error of VM {vmid}: No space left on device, the virtual machine was stopped",
     "read-only": "EXT4-fs error of the root file system of CT {vmid}: remounting filesystem read-only",

@@ -131,6 +131,15 @@ def test_a_container_on_a_full_storage_is_read_only_until_it_is_restarted(ill):
     assert not stands_still(ill, container)
 
 
+def test_what_was_forgotten_belongs_to_no_guest_that_exists(ill):
+    assert ill.lab.run("POST", "/nodes/pve1/qemu", vmid=9999, scsi0="ceph-vm:8") == "OK"
+    mine = content(ill, "ceph-vm")["ceph-vm:vm-9999-disk-0"]
+    ill.add("storage-full", storage="ceph-vm")
+    assert state(ill, "ceph-vm")["avail"] == 0
+    assert content(ill, "ceph-vm")["ceph-vm:vm-9999-disk-0"] == mine
+    assert "ceph-vm:vm-10000-disk-0" in content(ill, "ceph-vm")
+
+
 def test_somebody_at_the_machine_lets_guests_go_on_too(ill):
     there = users(ill, "local-lvm", "pve1")
     entry = ill.add("storage-full", storage="local-lvm", node="pve1")

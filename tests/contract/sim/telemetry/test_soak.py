@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 SPEED, DAY_S, NODES = 3600, 86_400, 30
 WARM_S, EARLY_S, SOAK_S, PAUSE_S = 6.0, 4.0, 24.0, 0.25
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

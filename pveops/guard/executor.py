@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pveops.base.clock import Clock
 from pveops.base.errors import AuditError, Denied, Forged, GuardError, InputError, PveopsError, Stale, Used
@@ -89,7 +89,7 @@ class Executor:
         seen = preview(plan, cluster.reader, clock=self._clock, by="executor")
         now = self._clock.now()
         proposal = Proposal(
-            id=new_id("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
+            id=self._fresh("p"), plan=plan, digest=plan.digest, fingerprint=fingerprint(plan.assumed), policy_hash=self._policy.hash, audience=self.identity,
             approval_id=new_id("a"), tier=looked.rating.tier, targets=looked.reach, verdict=_UNASKED, preview=seen, requester=who.name,
             author=request.author, origin=replace(request.origin, place=redact(request.origin.place)), correlation=request.correlation if is_id(request.correlation, "c") else new_id("c"),
             created=now, expires=now + timedelta(seconds=self._options.approval_ttl_s), simulated=cluster.reader.simulated(), person=who.person,
@@ -262,7 +262,7 @@ class Executor:
         )  # fmt: skip
 
     def _open_run(self, who: Principal, proposal: Proposal, channel: str, rule: SignedRule | None = None) -> Proposal:
-        run_id, now = new_id("r"), self._clock.now()
+        run_id, now = self._fresh("r"), self._clock.now()
         self._clusters[proposal.plan.cluster].writer.prepare()  # the first request is about to leave: connect while it is written down
         approved = replace(proposal, status=ProposalStatus.APPROVED, decided_by=who.name, decided_at=now, run_id=run_id)
         approval = write_approved(proposal, rule)
@@ -445,6 +445,12 @@ class Executor:
             self._dispatcher.submit(run_id, after_s=max(left_s, 0.0) + _LAPSE_SLACK_S)
 
     # -- telling --------------------------------------------------------------------------------------------------------
+
+    def _fresh(self, kind: Literal["p", "r"]) -> str:
+        """An id that nothing has yet: ids that people read aloud are short, and thousands of them meet by chance."""
+        while self._journal.knows(found := new_id(kind)):
+            pass
+        return found
 
     def get(self, proposal_id: str) -> Proposal:
         """One proposal as stored.

@@ -116,6 +116,10 @@ class Journal(Protocol):
         """One proposal. Raises ``UnknownName``."""
         ...
 
+    def knows(self, an_id: str) -> bool:
+        """Whether a proposal or run has this id."""
+        ...
+
     def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
         """Proposals, newest first."""
         ...

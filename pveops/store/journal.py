@@ -86,6 +86,11 @@ class SqlJournal(Generic[E]):
                 raise UnknownName(f"There is no proposal {proposal_id}.", hint="`pveops proposals ls` shows them.")
             return replace(decode(Proposal, row.body), version=row.version)
 
+    def knows(self, an_id: str) -> bool:
+        """Whether a proposal or run has this id."""
+        with Session(self._engine) as session:
+            return any(session.scalar(select(column).where(column == an_id)) is not None for column in (ProposalRow.id, RunRow.id))
+
     def proposals(self, *, only_open: bool, limit: int) -> list[Proposal]:
         """Proposals, newest first; ``only_open``: waiting ones and those whose run holds its guests."""
         query = select(ProposalRow.body, _VERSION).order_by(ProposalRow.number.desc()).limit(limit)

@@ -23,6 +23,7 @@ from pveops.base.errors import (
     Unreachable,
     Used,
 )
+from pveops.guard import executor
 from pveops.guard.audit.query import Query
 from pveops.guard.events import RunEvent
 from pveops.guard.options import Options
@@ -50,6 +51,16 @@ def test_a_change_goes_all_the_way_and_is_written_down(guarded):
     view = guarded.executor.views(guarded.who("operator"), only_open=False, limit=5)[0]
     assert view.run.status is RunStatus.DONE
     assert view.audit == (1, 11)
+
+
+def test_an_id_that_is_taken_is_drawn_again(guarded, monkeypatch):
+    drawn = iter(["p-000001", "p-000001", "p-000002", "r-000001", "r-000001", "r-000002"])
+    real = executor.new_id
+    monkeypatch.setattr(executor, "new_id", lambda kind: next(drawn) if kind in "pr" else real(kind))
+    made = [guarded.propose(build.plan(build.step(vmid, "s1"))) for vmid in (101, 102)]
+    assert [proposal.id for proposal in made] == ["p-000001", "p-000002"]
+    runs = [guarded.approve(proposal).run_id for proposal in made]
+    assert runs == ["r-000001", "r-000002"]
 
 
 def test_the_intent_is_in_the_ledger_before_the_call_leaves(guarded):

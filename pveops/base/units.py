@@ -15,6 +15,7 @@ MINUS = "\u2212"
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\s*$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")
+_LONGEST_S = 100 * 366 * 86_400
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -40,12 +41,16 @@ def parse_duration_s(text: str | float) -> float:
         ValueError: not a duration.
     """
     if isinstance(text, (int, float)):
-        return float(text)
-    rest = _DURATION.sub("", text).strip()
-    parts = _DURATION.findall(text)
-    if rest or not parts:
-        raise ValueError(f"{text!r} is not a duration; write 90s, 15min, 1h or 7d")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        seconds = float(text)
+    else:
+        rest = _DURATION.sub("", text).strip()
+        parts = _DURATION.findall(text)
+        if rest or not parts:
+            raise ValueError(f"{text!r} is not a duration; write 90s, 15min, 1h or 7d")
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not seconds <= _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return seconds
 
 
 def grouped(number: int) -> str:

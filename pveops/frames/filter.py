@@ -105,6 +105,8 @@ def parse_filter(text: str, columns: Mapping[str, Kind], *, table: str = "", now
         UnknownName: there is no such field; those that sound like it are offered.
         InputError: a term cannot be read, or compares what cannot be compared.
     """
+    if not isinstance(text, str):
+        raise InputError(f"A filter is a text, not {text!r}.", hint="Write for example status:stopped tag:prod mem>8G.")
     if text.count('"') % 2:
         raise InputError(f"A quote in {text!r} is not closed.")
     over = _Table(columns, _CHOICES.get(table, {}), now or datetime.now(UTC))

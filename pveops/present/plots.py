@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pveops.base.errors import ConfigError, InputError
 from pveops.frames.display import heading, numeric
@@ -20,6 +20,7 @@ _MOST_POINTS = 100_000
 """Above this a plot is drawn from a picture of its points, made by datashader."""
 _MOST_LINES = 6
 _HEIGHT = 300
+_NARROWEST, _WIDEST = 60, 10_000
 _MOST_BARS = 40
 _SCALES: Mapping[str, tuple[tuple[float, str], ...]] = {
     "_bytes": ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB"), (2**50, "PiB")),
@@ -76,6 +77,7 @@ def draw(
     hv = _holoviews()
     import pandas as pd  # noqa: PLC0415 - pandas is loaded when the first table is made
 
+    _check(kind, scheme, width, height)
     wanted = [y] if isinstance(y, str) else list(y or ())
     lost = [name for name in wanted if name not in frame.columns]
     if lost:
@@ -99,6 +101,15 @@ def draw(
         ),
         *parts,
     )
+
+
+def _check(kind: str | None, scheme: str, width: int, height: int | None) -> None:
+    for name, given, known in (("kind", kind or "line", get_args(Kind)), ("scheme", scheme, get_args(Scheme))):
+        if given not in known:
+            raise InputError(f"There is no {name} {given!r}.", hint=f"Known: {', '.join(known)}.")
+    for name, pixels in (("width", width), ("height", height or _HEIGHT)):
+        if not _NARROWEST <= pixels <= _WIDEST:
+            raise InputError(f"A plot cannot have a {name} of {pixels} pixels.", hint=f"Take {_NARROWEST} to {_WIDEST}.")
 
 
 def _holoviews() -> Any:

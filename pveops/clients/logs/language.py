@@ -104,6 +104,8 @@ def parse(text: str) -> Query:
     Raises:
         InputError: it is not of the language; with what to write instead.
     """
+    if not isinstance(text, str):
+        raise InputError(f"A query is a text, not {text!r}.", hint="Write for example error AND host:pve1.")
     if not text.strip():
         return Everything()
     try:

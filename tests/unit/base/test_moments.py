@@ -26,10 +26,18 @@ def test_times_as_people_write_them(given, meant):
     assert parse_moment(given, NOW).tzinfo is UTC
 
 
-@pytest.mark.parametrize("given", ["", "tomorrow", "2h x", "-1h", "2026-13-01T00:00Z"])
+@pytest.mark.parametrize(
+    "given", ["", "tomorrow", "2h x", "-1h", "2026-13-01T00:00Z", 5, -1.0, 1e18, float("nan"), float("inf"), None, ("2h",)]
+)
 def test_what_is_no_time_is_refused(given):
     with pytest.raises(ValueError, match="is no time"):
         parse_moment(given, NOW)
+
+
+def test_a_span_beyond_all_reason_is_refused_and_not_an_overflow():
+    for given in ("999999d", "99999999999999999999w", "1e9d"):
+        with pytest.raises(ValueError, match=r"longer than a hundred years|is no time"):
+            parse_moment(given, NOW)
 
 
 @pytest.mark.parametrize("given", [NOW.replace(tzinfo=None), "2026-03-01T10:00", "2026-03-01"])

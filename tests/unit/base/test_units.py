@@ -39,6 +39,12 @@ def test_what_is_no_duration_is_refused(text):
         parse_duration_s(text)
 
 
+@pytest.mark.parametrize("text", ["999999d", "9999999999w", float("inf"), float("nan")])
+def test_what_nobody_can_mean_is_refused(text):
+    with pytest.raises(ValueError, match="longer than a hundred years"):
+        parse_duration_s(text)
+
+
 def test_numbers_read_as_the_look_wants():
     assert fmt_bytes(12.5 * 2**30) == f"12.5{NBSP}GiB"
     assert fmt_bytes(-45 << 30, signed=True) == f"{MINUS}45{NBSP}GiB"

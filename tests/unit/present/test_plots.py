@@ -125,6 +125,9 @@ def test_what_cannot_be_drawn_is_refused_with_what_can():
         (lambda: draw(frame, kind="line"), "rows of this table are no times"),
         (lambda: draw(answer("x", name=["a"])), "no figure to draw"),
         (lambda: draw(over_time({}, rows=0)), "nothing to draw"),
+        (lambda: draw(frame, scheme="purple"), "no scheme 'purple'"),
+        (lambda: draw(frame, kind="pie"), "no kind 'pie'"),
+        (lambda: draw(frame, width=-5), "width of -5 pixels"),
     ):
         with pytest.raises(InputError, match=message):
             ask()

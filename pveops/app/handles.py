@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pveops.app.rehearse import rehearse
 from pveops.base.errors import ConfigError, Denied, ExecutorUnavailable, PveopsError, Used
 from pveops.clients.executor import ExecutorClient
 from pveops.guard.preview import preview
@@ -85,6 +84,8 @@ class Executors:
             raise Used(f"{view.proposal.id} is decided already; there is nothing to rehearse.", hint="Look at its record.")
         if view.may.rehearse:
             raise Denied(view.may.rehearse, details={"proposal": view.proposal.id})
+        from pveops.app.rehearse import rehearse  # noqa: PLC0415 - as above
+
         report = rehearse(view.proposal.intact().plan, self._reader)
         return self.client().attach(view.proposal.id, report)
 
@@ -149,6 +150,8 @@ class Draft:
             TransportError: the cluster does not answer.
             ConfigError: the copy cannot be started.
         """
+        from pveops.app.rehearse import rehearse  # noqa: PLC0415 - what plays a cluster is loaded when somebody rehearses
+
         return rehearse(self.plan, self._reader, clock=self._clock)
 
     def propose(self) -> ProposalHandle:

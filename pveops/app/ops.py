@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from pveops.app.ask import Ask
 from pveops.app.asked import seconds_of, span_ms
 from pveops.app.cluster import FactReader, open_wire
 from pveops.app.handles import Draft, Executors, ProposalHandle, status_of
-from pveops.app.inventory import Background, Clusters, Records
 from pveops.app.logs import Logs
 from pveops.app.metrics import Metrics
 from pveops.app.ssh import Ssh
@@ -37,6 +37,7 @@ from pveops.tools.undo import undo_plan
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pveops.app.inventory import Background, Clusters, Records
     from pveops.settings.profile import Target
 
 
@@ -59,8 +60,13 @@ class Ops:
         self._metrics = Metrics(target, reader, clock)
         self._logs = Logs(target, reader, clock)
         self._ssh = Ssh(target, reader)
-        self._records = Records(target, reader, clock)
         self._model = OfflineGrammar()
+
+    @cached_property
+    def _records(self) -> Records:
+        from pveops.app.inventory import Records  # noqa: PLC0415 - SQL and many connections are loaded when the inventory is asked for
+
+        return Records(self._target, self._reader, self._clock)
 
     # -- reading --------------------------------------------------------------------------------------------------------
 
@@ -181,7 +187,8 @@ class Ops:
 
     def close(self) -> None:
         """Let go of connections and files."""
-        self._records.close()
+        if "_records" in vars(self):
+            self._records.close()
         self._reader.wire.close()
 
     def timeline(self, subject: str | int, since: Moment = "6h", until: Moment = "now", *, collect: bool = True) -> pd.DataFrame:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np  # noqa: TC004 - only type checkers ask what the arrays hold; numpy is loaded when there are some
+    import numpy.typing as npt  # noqa: TC004
 
 Labels = Mapping[str, str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Promise:
     total_bytes: int | None = None
     disk_promised_bytes: int | None = None
     used_bytes: int | None = None
-    guests: int = 0
+    guests: int | None = 0
 
 
 def _share(part: int | None, whole_: int | None) -> float | None:
@@ -53,7 +53,7 @@ OVERCOMMIT = Table(
         Column("mem_promised_fraction", "Float64", "that as a share of its memory", lambda row: _share(row.mem_promised_bytes, row.maxmem_bytes)),
         Column("total_bytes", "Int64", "size of the storage, bytes", lambda row: row.total_bytes),
         Column("used_bytes", "Int64", "in use there, bytes", lambda row: row.used_bytes),
-        Column("disk_promised_bytes", "Int64", "sizes of all disks in it, bytes", lambda row: row.disk_promised_bytes),
+        Column("disk_promised_bytes", "Int64", "sizes of all disks in it, bytes; not known where the token may not see all", lambda row: row.disk_promised_bytes),
         Column("disk_promised_fraction", "Float64", "that as a share of its size", lambda row: _share(row.disk_promised_bytes, row.total_bytes)),
         Column("guests", "Int64", "running guests of the node, or guests with a disk in the storage", lambda row: row.guests),
     ),
@@ -67,8 +67,9 @@ def judge(
     volumes: Mapping[Place, Sequence[Mapping[str, Any]]],
     *,
     cpus_per_thread: float,
+    hidden: Collection[str] = (),
 ) -> list[Promise]:
-    """Promises of each node, and of each storage whose content is known."""  # fmt: skip
+    """Promises of each node, and of each storage that was read; of ``hidden`` ones only that they are over can be known."""  # fmt: skip
     rows = []
     for node in nodes:
         runs = [guest for guest in guests if guest.node == node.name and guest.status == "running"]
@@ -84,10 +85,13 @@ def judge(
         if held is None:
             continue
         promised = sum(whole(row.get("size")) or 0 for row in held)
+        over = promised > (storage.total_bytes or promised)
+        part = storage.name in hidden and not over
         rows.append(Promise(
             about="storage", name=storage.name, node=None if storage.shared else storage.node, total_bytes=storage.total_bytes,
-            verdict="unknown" if not storage.total_bytes else "over" if promised > storage.total_bytes else "fits",
-            disk_promised_bytes=promised, used_bytes=storage.used_bytes, guests=len({row.get("vmid") for row in held} - {None}),
+            verdict="over" if over else "unknown" if part or not storage.total_bytes else "fits",
+            disk_promised_bytes=None if part else promised, used_bytes=storage.used_bytes,
+            guests=None if part else len({row.get("vmid") for row in held} - {None}),
         ))  # fmt: skip
     return rows
 
@@ -95,7 +99,9 @@ def judge(
 def overcommit(look: Look, *, cpus_per_thread: float) -> Answer[Promise]:
     """Memory and cores of running guests against their node, sizes of disks against their storage. One request per storage that holds disks."""
     nodes, guests, storages = look.lists()
-    return look.answer(judge(nodes, guests, storages, disk_volumes(look, storages), cpus_per_thread=cpus_per_thread))
+    volumes = disk_volumes(look, storages)
+    hidden = name_hidden(look, volumes, guests)
+    return look.answer(judge(nodes, guests, storages, volumes, cpus_per_thread=cpus_per_thread, hidden=hidden))
 
 
 def place_of(storage: Storage) -> Place:
@@ -127,6 +133,31 @@ def disk_volumes(look: Look, storages: Iterable[Storage]) -> dict[Place, list[Ma
         lambda place: f"disks in {place[0]}" + (f" on {place[1]}" if place[1] else ""), "/nodes/{node}/storage/{storage}/content",
     )  # fmt: skip
     return {place: [row for row in rows if row.get("content") in ("images", "rootdir")] for place, rows in found.items()}
+
+
+def hidden_disks(look: Look, volumes: Iterable[Place]) -> list[str]:
+    """Storages of which Proxmox VE shows the token no disks, or not those of all guests, without a word."""
+    names = sorted({name for name, _ in volumes})
+    every_guest = look.cluster.may("VM.Config.Disk", "/vms")
+    return [
+        name for name in names
+        if not look.cluster.may("Datastore.Allocate", f"/storage/{name}")
+        and not (every_guest and look.cluster.may("Datastore.AllocateSpace", f"/storage/{name}"))
+    ]  # fmt: skip
+
+
+def name_hidden(look: Look, volumes: Mapping[Place, Sequence[Mapping[str, Any]]], guests: Iterable[Guest]) -> list[str]:
+    """Storages whose disks were not all seen, each named as a gap; also where none lists a disk although guests have some."""
+    hidden = hidden_disks(look, volumes)
+    for name in hidden:
+        look.add(Gap(
+            what=f"disks in {name}", why="Proxmox VE does not show all of them to this token",
+            needs=f"VM.Config.Disk on /vms with Datastore.AllocateSpace on /storage/{name}, or Datastore.Allocate there (all of them also allow changes)",
+        ))  # fmt: skip
+    if not hidden and volumes and not any(volumes.values()) and any(guest.maxdisk_bytes for guest in guests):
+        hidden = sorted({name for name, _ in volumes})
+        look.add(Gap(what=f"disks in {', '.join(hidden)}", why="no storage lists a disk, although guests have some"))
+    return hidden
 
 
 def replica_nodes(look: Look) -> dict[int, list[str]] | None:

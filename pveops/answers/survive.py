@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pveops.answers.look import Look, online
-from pveops.answers.room import Place, disk_volumes, replica_nodes
+from pveops.answers.room import Place, disk_volumes, hidden_disks, name_hidden, replica_nodes
 from pveops.base.errors import ApiError
 from pveops.base.units import fmt_bytes
 from pveops.frames.columns import Column, Table
 from pveops.model.resources import Answer, Gap, Guest, Node
-from pveops.model.values import flag, whole, words
+from pveops.model.values import flag, volumes_of, whole, words
 
 _PASSED = re.compile(r"^(hostpci|usb|dev)\d+$|^lxc\.|^(?:serial|parallel)\d+$")
 
@@ -153,7 +153,8 @@ def _why(
 def n_plus_one(look: Look, *, reserve_fraction: float, devices: bool) -> Answer[Loss]:
     """Per node: would its guests find memory, and what holds them back.
 
-    Local disks are read per storage; devices that are passed through stand in no list, so with ``devices`` each running guest is asked.
+    Local disks are read per storage; devices that are passed through stand in no list, so with ``devices`` each running guest is asked. Then
+    its configuration also names the disks that Proxmox VE hides from the token in the list of a storage.
     """
     nodes, guests, storages = look.lists()
     names = set(online(nodes, look, "guests"))
@@ -163,14 +164,19 @@ def n_plus_one(look: Look, *, reserve_fraction: float, devices: bool) -> Answer[
     stuck = local_disks(guests, volumes, replicated)
     runs = {guest.vmid: guest for guest in guests if guest.status == "running" and guest.node in names}
     if devices:
+        hidden = set(hidden_disks(look, volumes))
         configs = look.each(
             runs, lambda vmid: look.cluster.get(f"{runs[vmid].ref.path}/config"), lambda vmid: f"devices of {runs[vmid].label}",
             "/nodes/{node}/{kind}/{vmid}/config",
         )  # fmt: skip
         for vmid, config in configs.items():
+            on = sorted({name for volid in volumes_of(config) if (name := volid.partition(":")[0]) in hidden})
+            if on and not replicated.get(vmid):
+                stuck[vmid] = f"disks on {', '.join(on)} of {runs[vmid].node}"
             if passed := passed_through(config):
                 stuck[vmid] = "; ".join(part for part in (stuck.get(vmid, ""), f"passes through {', '.join(passed)}") if part)
     else:
+        name_hidden(look, volumes, ())
         look.add(Gap(what="devices that are passed through", why="they were not asked for"))
     unsure = "; ".join(f"{gap.what} not seen ({gap.why})" for gap in look.gaps)
     rows = judge(

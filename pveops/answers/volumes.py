@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pveops.answers.look import Look
-from pveops.answers.room import Place, disk_volumes, replica_nodes
+from pveops.answers.room import Place, disk_volumes, name_hidden, replica_nodes
 from pveops.base.clock import from_epoch_s
 from pveops.frames.columns import Column, Table
 from pveops.model.resources import Answer, Guest
@@ -111,6 +111,7 @@ def orphaned_disks(look: Look) -> Answer[Orphan]:
     nodes, guests, storages = look.lists()
     away = {node.name for node in nodes if node.status == "offline"}
     volumes = disk_volumes(look, storages)
+    name_hidden(look, volumes, guests)
     all_seen = look.needs("disks of guests that the token may not see", "VM.Audit", "/vms")
     by_id = {guest.vmid: guest for guest in guests}
     owners = {vmid for rows in volumes.values() for row in rows if (vmid := owner_of(row)) in by_id and by_id[vmid].node not in away}

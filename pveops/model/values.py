@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
+
+_DISK = re.compile(r"^(?:(?:scsi|virtio|ide|sata|efidisk|tpmstate|mp|unused)\d+|rootfs)$")
 
 
 def whole(value: Any) -> int | None:
@@ -34,3 +37,13 @@ def flag(value: Any) -> bool:
 def words(value: Any) -> tuple[str, ...]:
     """Parts of a list that is written with ``;`` or ``,`` or blanks, sorted."""
     return tuple(sorted(part for part in re.split(r"[;,\s]+", str(value or "")) if part))
+
+
+def volumes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Volume ids of a guest's disks, without CD drives and cloud-init drives."""
+    found = []
+    for key, value in config.items():
+        text = str(value)
+        if _DISK.match(key) and "media=cdrom" not in text and not text.startswith(("none", "/")):
+            found.append(text.partition(",")[0])
+    return tuple(sorted(found))

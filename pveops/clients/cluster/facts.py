@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from pveops.model.facts import Facts
 from pveops.model.options import option_facts
 from pveops.model.refs import GuestRef
 from pveops.model.resources import Answer, Guest, Node, Storage
-from pveops.model.values import flag, whole, words
+from pveops.model.values import flag, volumes_of, whole, words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pveops.model.plan import FieldValue
 
 _AT_ONCE = 8
-_DISK = re.compile(r"^(?:(?:scsi|virtio|ide|sata|efidisk|tpmstate|mp|unused)\d+|rootfs)$")
 
 
 class _Sheet:
@@ -141,7 +139,7 @@ def guest_values(reader: Reader, guest: Guest) -> dict[str, FieldValue]:
         "hastate": _ha(live),
         "tags": words(config.get("tags")),
         "pool": guest.pool,
-        "volumes": _volumes(config),
+        "volumes": volumes_of(config),
         **option_facts(config, ref.kind),
     }
     if running and uptime:
@@ -154,13 +152,3 @@ def _ha(live: dict[str, Any]) -> str | None:
     if isinstance(ha, dict) and flag(ha.get("managed")):
         return str(ha.get("state") or "managed")
     return None
-
-
-def _volumes(config: dict[str, Any]) -> tuple[str, ...]:
-    """Volume ids of the guest's disks, without CD drives and cloud-init drives."""
-    found = []
-    for key, value in config.items():
-        text = str(value)
-        if _DISK.match(key) and "media=cdrom" not in text and not text.startswith(("none", "/")):
-            found.append(text.partition(",")[0])
-    return tuple(sorted(found))

@@ -249,6 +249,7 @@ def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+_DISKS = ("Datastore.Audit", "Datastore.AllocateSpace", "VM.Config.Disk")
 _ARCHIVES = ("Datastore.AllocateSpace", "VM.Backup", "VM.Audit", "Sys.Audit")
 QUESTIONS = (
     Question(
@@ -268,8 +269,8 @@ QUESTIONS = (
     ),
     Question(
         name="overcommit", title="What was promised", args=PromiseArgs, table=room.OVERCOMMIT, said=_said_promises, none="There is no node.",
-        doc="Cores and memory of running guests against their node, sizes of disks against their storage.", privileges=("VM.Audit", "Sys.Audit", "Datastore.Audit"),
-        ask=lambda args, look: room.overcommit(look, cpus_per_thread=args.cpus_per_thread),
+        doc="Cores and memory of running guests against their node, sizes of disks against their storage.",
+        privileges=("VM.Audit", "Sys.Audit", *_DISKS), ask=lambda args, look: room.overcommit(look, cpus_per_thread=args.cpus_per_thread),
     ),
     Question(
         name="n_plus_one", title="Loss of a node", args=LossArgs, table=survive.N_PLUS_ONE, said=_said_loss, none="No node is online.",
@@ -293,9 +294,9 @@ QUESTIONS = (
         ask=lambda args, look: usage.idle_guests(look, window_s=_seconds(args.window), cpu_fraction=args.cpu_pct / 100, bytes_per_s=args.net),
     ),
     Question(
-        name="orphaned_disks", title="Orphaned disks", args=NoArgs, table=volumes.ORPHANED_DISKS, said=_said_orphans, none="Every disk has its guest.",
+        name="orphaned_disks", title="Orphaned disks", args=NoArgs, table=volumes.ORPHANED_DISKS, said=_said_orphans, none="Every disk that could be seen has its guest.",
         doc="Disks that no guest uses: of guests that are gone, left over from moves, not in a configuration, or unused.",
-        privileges=("VM.Audit", "Datastore.Audit"), ask=lambda _args, look: volumes.orphaned_disks(look),
+        privileges=("VM.Audit", *_DISKS), ask=lambda _args, look: volumes.orphaned_disks(look),
     ),
     Question(
         name="disk_health_trend", title="Health of disks", args=DiskArgs, table=disks.DISK_HEALTH_TREND, said=_said_disks, none="No disk is listed.",

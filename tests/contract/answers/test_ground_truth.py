@@ -142,6 +142,35 @@ def test_a_storage_that_does_not_answer_is_named(make_hospital):
         assert any("ceph-vm" in gap.what for gap in result.gaps), name
 
 
+def test_disks_that_are_hidden_from_a_token_that_only_reads_are_named(make_hospital):
+    hospital = make_hospital()
+    hospital.ill.add("thin-pool-near-full", storage="local-lvm", node="pve2")
+    hospital.lab.wait(60)
+    assert len(hospital.ask("orphaned-disks").rows) == 1, "an administrator sees it"
+    orphans = hospital.ask("orphaned-disks", who="reader@pve!notebook")
+    assert (orphans.status, orphans.rows) == ("partial", ())
+    assert orphans.text.startswith("Every disk that could be seen has its guest. Not seen: disks in ceph-vm (")
+    hidden = {gap.what: gap.needs for gap in orphans.gaps}
+    assert "VM.Config.Disk on /vms with Datastore.AllocateSpace on /storage/local-lvm" in hidden["disks in local-lvm"]
+    promises = hospital.ask("overcommit", who="reader@pve!notebook")
+    stores = [row for row in promises.rows if row["about"] == "storage"]
+    assert stores
+    assert {(row["verdict"], row["disk_promised_bytes"], row["guests"]) for row in stores} == {("unknown", None, None)}
+    assert {gap.what for gap in promises.gaps} == {gap.what for gap in orphans.gaps}
+    assert {row["verdict"] for row in promises.rows if row["about"] == "node"} <= {"fits", "over"}
+
+
+def test_local_disks_that_are_hidden_in_the_lists_are_read_from_configurations(hospital):
+    seen = {row["node"]: (row["survives"], row["stuck"]) for row in hospital.ask("n-plus-one").rows}
+    by_reader = hospital.ask("n-plus-one", who="reader@pve!notebook")
+    assert {row["node"]: (row["survives"], row["stuck"]) for row in by_reader.rows} == seen
+    assert sum(stuck for _, stuck in seen.values()) > 0
+    assert by_reader.gaps == ()
+    unsure = hospital.ask("n-plus-one", who="reader@pve!notebook", devices=False)
+    assert not any(row["survives"] for row in unsure.rows)
+    assert "disks in local-lvm" in {gap.what for gap in unsure.gaps}
+
+
 def test_a_certificate_that_ends_soon(make_hospital):
     hospital = make_hospital()
     entry = hospital.ill.add("certificate-expiring")

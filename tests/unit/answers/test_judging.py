@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pveops.answers import backups, certificates, disks, drift, room, snapshots, survive, usage, volumes
+from pveops.answers.look import Look
 from pveops.answers.vzdump import attempts_of
 from pveops.clients.cluster import parse
-from pveops.model.resources import Backup, Guest, Node, Storage
+from pveops.model.resources import Answer, Backup, Guest, Node, Storage
 from pveops.model.series import Series
+from pveops.testing.fake import StepClock
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 G = 1 << 30
@@ -311,3 +313,30 @@ def test_idle_is_below_both_limits_for_long_enough():
     assert usage.idle(guest(101), series(0.05), **limits) is None
     assert usage.idle(guest(101), series(0.01, net=5000), **limits) is None
     assert usage.idle(guest(101), series(0.01, days=2), **limits) is None
+
+
+class Bare:
+    """A cluster whose server cannot tell privileges, and whose storages list nothing."""
+
+    def __init__(self, *guests):
+        store = Storage(name="lvm", node="pve1", status="available", total_bytes=9 * G, content=("images",))
+        self.lists = [Answer(rows=rows, read_at=NOW, source="memory") for rows in ((node("pve1"),), guests, (store,))]
+
+    def resources(self):
+        return self.lists
+
+    def may(self, privilege, path):
+        return True
+
+    def get(self, path, params=None):
+        return []
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(32 * G, "unknown"), (None, "fits")])
+def test_storages_that_list_no_disk_although_guests_have_some_do_not_fit(size, verdict):
+    bare = Bare(guest(101, maxdisk_bytes=size))
+    found = room.overcommit(Look(bare, StepClock()), cpus_per_thread=4)
+    assert [row.verdict for row in found.rows if row.about == "storage"] == [verdict]
+    orphans = volumes.orphaned_disks(Look(bare, StepClock()))
+    named = [("disks in lvm", "no storage lists a disk, although guests have some")] if verdict == "unknown" else []
+    assert [(gap.what, gap.why) for gap in found.gaps] == [(gap.what, gap.why) for gap in orphans.gaps] == named

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pveops.app.looked import CLUSTER_LOG, Looked, journal_of, tasks_of
 from pveops.base.clock import from_epoch_s
-from pveops.base.errors import ConfigError, Forbidden, PveopsError, TransportError
-from pveops.base.files import OwnerLock, write_whole
+from pveops.base.errors import Forbidden, PveopsError, TransportError
+from pveops.base.files import OwnerLock
 from pveops.base.together import each_of
 from pveops.clients.logs.files import FollowedFile, Places
 from pveops.clients.logs.journal import cluster_lines, node_lines, task_lines
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _AT_ONCE = 4
 _TASKS = 2000
 _LINES = 5000
+_NEWEST = 500
+"""The cluster tells so many lines of its own log at most."""
 _LONGEST_TASK = timedelta(days=1)
 """Proxmox VE lists tasks by their start: what started earlier and ended since is looked for so far back."""
-_AT_FIRST, _FURTHEST, _OVERLAP = timedelta(hours=1), timedelta(days=7), timedelta(seconds=60)
-"""Without a time: so far back at first, so far at most, and so much is read again, since clocks differ and lines come late."""
 _ENDED = Both((Is("source", "task"), Either(tuple(Phrase(("task", word)) for word in ("ok", "error", "warnings")))))
 
 
@@ -60,43 +60,6 @@ class Store(Protocol):
 Row = dict[str, Any]
 
 
-class Looked:
-    """Until when each source of a cluster was read, kept over restarts: what could not be read is read from there on the next time.
-
-    Raises:
-        ConfigError: what is kept there cannot be read.
-    """
-
-    def __init__(self, path: Path, cluster: str) -> None:
-        self._path = path
-        self._cluster = cluster
-        self._all()
-
-    def since(self, what: str, given: datetime | None, now: datetime) -> datetime:
-        """From when to read: what is given, else where the last look ended, at first an hour back."""
-        if given is not None:
-            return given
-        until = self._all().get(self._cluster, {}).get(what)
-        return now - _AT_FIRST if until is None else max(from_epoch_s(until) - _OVERLAP, now - _FURTHEST)
-
-    def note(self, whats: Iterable[str], given: datetime | None, now: datetime) -> None:
-        """These were read until now; a look that began later than where the last one ended leaves a hole, and is not noted."""
-        every = self._all()
-        mine = every.setdefault(self._cluster, {})
-        for what in whats:
-            until = mine.get(what)
-            if given is None or until is None or given.timestamp() <= until:
-                mine[what] = now.timestamp()
-        write_whole(self._path, json.dumps(every).encode())
-
-    def _all(self) -> dict[str, dict[str, float]]:
-        try:
-            found = json.loads(self._path.read_bytes()) if self._path.exists() else {}
-            return {str(cluster): {str(what): float(until) for what, until in mine.items()} for cluster, mine in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError) as err:
-            raise ConfigError(f"Cannot read {self._path}: {err}.", hint="Remove it; name a --since that is long enough once.") from err
-
-
 def collect(
     store: Store, reader: Reader, looked: Looked, given: datetime | None, now: datetime, *, only: Iterable[str] = ()
 ) -> pd.DataFrame:
@@ -105,7 +68,7 @@ def collect(
     Args:
         store: where lines go.
         reader: the cluster.
-        looked: until when each of them was read.
+        looked: from when until when each of them was read.
         given: from when; by default from where the last look ended.
         now: until when.
         only: these nodes; by default all.
@@ -115,17 +78,29 @@ def collect(
     """
     wire = reader.wire
     last = int(now.timestamp()) + 60
-    nodes = [node.name for node in reader.nodes().rows if node.name in only or not only]
-    jobs: list[tuple[str, Callable[[], list[LogLine]]]] = [("cluster log", lambda: cluster_lines(wire))]
-    for node in nodes:
-        first = int(looked.since(f"journal of {node}", given, now).timestamp())
-        jobs.append((f"journal of {node}", partial(node_lines, wire, node, first, last)))
+    everywhere = [node.name for node in reader.nodes().rows]
+    nodes = [node for node in everywhere if node in only or not only]
+    began = {what: looked.since(what, given, now) for node in nodes for what in (journal_of(node), tasks_of(node))}
+    jobs: list[tuple[str, Callable[[], list[LogLine]]]] = [(CLUSTER_LOG, lambda: cluster_lines(wire, _NEWEST))]
+    jobs += [(journal_of(node), partial(node_lines, wire, node, int(began[journal_of(node)].timestamp()), last)) for node in nodes]
     found = each_of(jobs, lambda job: job[1](), _AT_ONCE)
     rows = [_told(store, what, lines) for (what, _), lines in zip(jobs, found, strict=True)]
-    rows += _collect_tasks(store, reader, looked.since("task logs", given, now), now, set(nodes))
-    whole = all(row["why"] is None for row in rows if "journal" not in row["what"])
-    looked.note([what for what, _ in jobs if _fine(rows, what)] + (["task logs"] if whole and not only else []), given, now)
+    tasks = _collect_tasks(store, reader, min((began[tasks_of(node)] for node in nodes), default=now), now, set(nodes))
+    read = {journal_of(node): began[journal_of(node)] for node in nodes if _fine(rows, journal_of(node))}
+    if all(row["why"] is None for row in tasks):
+        read |= {tasks_of(node): began[tasks_of(node)] for node in nodes}
+    if not isinstance(found[0], PveopsError):
+        read[CLUSTER_LOG] = _reaches(found[0], min(began.values(), default=now))
+    every = [CLUSTER_LOG, *(what for node in everywhere for what in (journal_of(node), tasks_of(node)))]
+    looked.note(read, now, every=every)
+    rows += tasks
     return _report(rows, store.source)
+
+
+def _reaches(lines: Sequence[LogLine], since: datetime) -> datetime:
+    """From when on the cluster's log is there: it is told whole, or its newest lines."""
+    oldest = from_epoch_s(min((line.time_ms for line in lines), default=0) / 1000)
+    return oldest if len(lines) >= _NEWEST else min(since, oldest) if lines else since
 
 
 def _collect_tasks(store: Store, reader: Reader, since: datetime, now: datetime, nodes: set[str]) -> list[Row]:

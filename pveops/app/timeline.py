@@ -163,12 +163,13 @@ def _measured(subject: Subject, metrics: Metrics) -> Iterator[Any]:
 def _logs(subject: Subject, logs: Logs, start: datetime, end: datetime, *, collect: bool) -> Told:
     """New and bursting patterns, bad words, and whatever names the guest; tasks tell of themselves."""
     gaps: list[Gap] = []
+    nodes = () if subject.away else subject.nodes
     if collect:
-        gaps += _gaps_of(logs.collect(start - (end - start), nodes=() if subject.away else subject.nodes))
+        gaps += _gaps_of(logs.collect(start - (end - start), nodes=nodes))
     hosts = "*" if subject.away else " OR ".join(f'host:"{node}"' for node in subject.nodes)
     about = f"vmid:{subject.guest.vmid}" if subject.guest else ""
     query = f"({hosts}{f' OR {about}' if about else ''}) AND (NOT source:task OR severity:<=warning)"
-    frame = logs.patterns(query, start, end, limit=_PATTERNS)
+    frame = logs.patterns(query, start, end, limit=_PATTERNS, nodes=nodes)
     own = set(logs.patterns(about, start, end, limit=_PATTERNS)["example"]) if about else set()
     rows = [row for one in _records(frame) if (row := told.pattern(one, subject.key, own=one["example"] in own))]
     return rows, [*gaps, *_gaps_of(frame)]

@@ -40,8 +40,8 @@ def lines_frame(found: Found) -> pd.DataFrame:
     return frame
 
 
-def counts_frame(counts: Counts) -> pd.DataFrame:
-    """One row per step (its beginning, UTC), one column per value of the field, or ``lines``."""
+def counts_frame(counts: Counts, unread: Sequence[tuple[int, int]] = ()) -> pd.DataFrame:
+    """One row per step (its beginning, UTC), one column per value of the field, or ``lines``; NaN for steps within ``unread`` (Unix milliseconds) without a line."""
     names = {key: SEVERITIES[int(key)] if counts.by == "severity" else key or "lines" for key in counts.counts}
     steps = len(next(iter(counts.counts.values()), ()))
     times = np.array(counts.start_ms + counts.step_ms * np.arange(steps), dtype="datetime64[ms]")
@@ -49,6 +49,11 @@ def counts_frame(counts: Counts) -> pd.DataFrame:
         {names[key]: np.array(row, dtype=np.int64) for key, row in counts.counts.items()},
         index=pd.DatetimeIndex(times, name="time").tz_localize("UTC"),
     )
+    starts, silent = times.astype(np.int64), frame.sum(axis=1).to_numpy() == 0
+    within = [(starts >= start) & (starts + counts.step_ms <= end) for start, end in unread]
+    if within and (silent & np.any(within, axis=0)).any():
+        frame = frame.astype(float)
+        frame.loc[silent & np.any(within, axis=0)] = np.nan
     frame.attrs.update(table="log counts", source=counts.source, step_s=counts.step_ms / 1000, complete=True, gaps=[])
     return frame
 
@@ -85,7 +90,13 @@ def patterns_frame(found: Found, patterns: Sequence[Mined], *, compared: bool, l
     if left:
         gaps.append({"what": f"{len(left)} more patterns", "why": f"the first {limit} were asked for", "needs": ""})
     if not compared:
-        gaps.append({"what": "which patterns are new", "why": "the store has no lines of the span before", "needs": ""})
+        gaps.append(
+            {
+                "what": "which patterns are new",
+                "why": "the store has no lines of the span before, or not all of it was collected",
+                "needs": "",
+            }
+        )
     frame.attrs.update(table="log patterns", source=found.source, total=len(rows), complete=not gaps, gaps=gaps)
     return frame
 

@@ -38,8 +38,9 @@ def search(
     with command("logs.search"):
         frame = open_ops(profile).logs.search(query, since, until, limit=limit)
         show_frame(frame, output)
-        if output is Output.TABLE and not frame.attrs["complete"]:
+        if output is Output.TABLE and len(frame) < frame.attrs["total"]:
             say(f"{frame.attrs['total']} lines in all; --limit shows more.")
+        _tell_gaps(frame)
 
 
 @logs.command("histogram")
@@ -54,7 +55,9 @@ def histogram(
 ) -> None:
     """Count lines per step."""
     with command("logs.histogram"):
-        show_frame(open_ops(profile).logs.histogram(query, since, until, step=step or None, by=by).reset_index(), output)
+        frame = open_ops(profile).logs.histogram(query, since, until, step=step or None, by=by)
+        show_frame(frame.reset_index(), output)
+        _tell_gaps(frame)
 
 
 @logs.command("patterns")

@@ -10,11 +10,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pveops.app.collecting import Looked
 from pveops.base.errors import ConfigError, InputError
 from pveops.clients.logs.embedded import EmbeddedLogs
 from pveops.clients.logs.language import parse
@@ -90,29 +88,6 @@ def test_logs_of_tasks_hang_on_their_ids(stack):
         ops.logs.around({"name": "x"})
     with pytest.raises(InputError, match="no task id"):
         ops.logs.around("UPID:nonsense")
-
-
-def test_what_could_not_be_read_is_made_up_for(tmp_path):
-    night = datetime.now(UTC)
-    path = tmp_path / "loglooked.json"
-    looked = Looked(path, "a")
-    assert looked.since("x", None, night) == night - timedelta(hours=1)
-    looked.note(["x", "y"], None, night - timedelta(hours=3))
-    looked.note(["x"], None, night - timedelta(hours=2))
-    again = Looked(path, "a")
-    assert again.since("x", None, night) == night - timedelta(hours=2, minutes=1)
-    assert again.since("y", None, night) == night - timedelta(hours=3, minutes=1)
-    assert again.since("y", night - timedelta(minutes=5), night) == night - timedelta(minutes=5)
-    again.note(["y"], night - timedelta(minutes=5), night)
-    assert again.since("y", None, night) == night - timedelta(hours=3, minutes=1)
-    again.note(["y"], night - timedelta(hours=4), night)
-    assert again.since("y", None, night) == night - timedelta(minutes=1)
-    assert Looked(path, "b").since("x", None, night) == night - timedelta(hours=1)
-    again.note(["z"], None, night - timedelta(days=90))
-    assert again.since("z", None, night) == night - timedelta(days=7)
-    path.write_text("[1]")
-    with pytest.raises(ConfigError, match="Remove it"):
-        Looked(path, "a")
 
 
 @contextmanager
@@ -228,6 +203,7 @@ def test_two_readers_of_files_and_bad_input_are_refused(stack, tmp_path, capsys,
 
 def test_patterns_tell_what_is_new_and_what_bursts(stack, capsys, monkeypatch):
     logs = stack.ops().logs
+    logs.collect("4h")
     now_ms = int(time.time() * 1000)
     store = EmbeddedLogs(stack.home.root / "loglines.db")
 
@@ -251,6 +227,9 @@ def test_patterns_tell_what_is_new_and_what_bursts(stack, capsys, monkeypatch):
     assert by["user"]["pattern"].endswith("logged in from <ip> with id <hex>")
     assert list(frame["pattern"].str.split().str[0]) == ["vdev", "ata3:", "user"]
     assert not logs.patterns("unit:planted", "90min", limit=1).attrs["complete"]
+    longer = logs.patterns("unit:planted", "3d")
+    assert longer["new"].isna().all()
+    assert "which patterns are new" in [gap["what"] for gap in longer.attrs["gaps"]]
     monkeypatch.setenv("PVEOPS_HOME", str(stack.home.root))
     assert run(["logs", "patterns", "unit:planted", "--since", "90min"]) == 0
     assert "vdev sdb FAULTED after <n> errors" in capsys.readouterr().out

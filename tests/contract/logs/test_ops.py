@@ -1,5 +1,6 @@
 """``ops.logs`` over a simulated cluster: collected, searched, counted; gaps are said."""
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,10 @@ import requests
 from pveops.app.logs import Logs
 from pveops.base.clock import SystemClock
 from pveops.base.errors import ConfigError, InputError, Unreachable
+from pveops.model.logs import LogLine
+from pveops.settings.home import Home
 from pveops.surfaces.cli.main import run
+from pveops.testing.fake import StepClock
 from pveops.testing.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -49,6 +53,42 @@ def test_the_journal_of_every_node_can_be_asked(stack):
     short = logs.search("", "6h", limit=3)
     assert not short.attrs["complete"]
     assert len(logs.around(frame["time"].iloc[5].to_pydatetime(), minutes=1)) > 0
+
+
+def test_what_was_never_collected_is_a_gap_and_no_zero(stack, tmp_path):
+    asked = logs_of(stack)
+    logs = Logs(asked._target.model_copy(update={"home": Home(tmp_path)}), asked._reader, SystemClock())
+    assert [gap["what"] for gap in logs.search("", "2h").attrs["gaps"]] == ["log lines"]
+    logs.collect("1h")
+    assert logs.search("", "50min").attrs["complete"]
+    assert logs.histogram("", "50min").attrs["complete"]
+    early = datetime.now(UTC) - timedelta(hours=16)
+    counts = logs.histogram("", "24h", step="1h")
+    frames = [logs.around(early), logs.search("", "24h"), counts, logs.patterns("", "24h"), logs.histogram("host:pve1", "24h", by="host")]
+    for frame in frames:
+        assert not frame.attrs["complete"]
+        assert re.search(r"not collected from .* UTC; run ops\.logs\.collect\('\d\dh'\)", frame.attrs["gaps"][-1]["why"])
+    assert not (counts["lines"] == 0).any()  # hours that were never read
+    assert counts["lines"].isna().sum() >= 5
+    assert counts["lines"].iloc[-1] > 0
+    logs.collect("2h", nodes=["pve1"])
+    assert logs.search("host:pve1", "110min").attrs["complete"]
+    assert [gap["what"] for gap in logs.search("", "110min").attrs["gaps"]] == ["log lines: journal of pve2, tasks of pve2"]
+    logs.collect("25h")
+    assert logs.around(early).attrs["complete"]
+    assert logs.histogram("", "24h", by="host").attrs["complete"]
+    assert not logs.patterns("", "1h").attrs["gaps"]
+
+
+def test_a_tail_lasts_as_long_as_it_was_told_in_utc(stack):
+    asked = logs_of(stack)
+    clock = StepClock(datetime.now(UTC))
+    logs = Logs(asked._target, asked._reader, clock)
+    began_s = clock.monotonic_s()
+    logs._store().add([LogLine(time_ms=round(clock.now().timestamp() * 1000) + 1, host="pve1", unit="tailed", message="here", mark="tail")])
+    (told,) = logs.tail("unit:tailed", every_s=5, seconds=8)
+    assert clock.monotonic_s() - began_s == 8
+    assert told.startswith(f"{clock.now() - timedelta(seconds=8):%H:%M:%SZ} pve1")
 
 
 def test_new_lines_are_told_as_they_come(stack):

@@ -24,7 +24,7 @@ from pveops.base.moments import Moment
 from pveops.frames.columns import BACKUPS, NODES, SNAPSHOTS, STORAGE, TASKS
 from pveops.frames.drawing import drawn_by
 from pveops.model.proposal import Origin
-from pveops.model.resources import Answer, Guest
+from pveops.model.resources import Answer, Gap, Guest
 from pveops.observe.cost import SPENT
 from pveops.settings.home import Home
 from pveops.settings.profile import load_config, resolve
@@ -223,7 +223,8 @@ class Ops:
             UnknownName: there is none.
             AmbiguousName: several have that name.
         """
-        return GuestHandle(self, find_guest(wanted, self._reader.guests()))
+        answer = self._reader.guests()
+        return GuestHandle(self, find_guest(wanted, answer), answer.gaps)
 
     def tool(self, name: str, **args: Any) -> ToolResult | Draft:
         """Run any tool: a read tool gives its result, a plan tool a draft."""
@@ -315,18 +316,25 @@ class Ops:
 class GuestHandle:
     """A guest. Reads ask the node that has it; the verbs return drafts."""
 
-    def __init__(self, ops: Ops, guest: Guest) -> None:
+    def __init__(self, ops: Ops, guest: Guest, gaps: Sequence[Gap] = ()) -> None:
         self._ops = ops
         self._guest = guest
+        self._gaps = gaps
 
     @property
     def vmid(self) -> int:
         """Its id."""
         return self._guest.vmid
 
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What is not known of it, as of the last look: its state, where its node is offline or silent."""
+        return tuple(gap for gap in self._gaps if gap.what.endswith(f" on {self._guest.node}"))
+
     def _fresh(self) -> Guest:
         """Where it is now: guests move."""
-        self._guest = find_guest(self._guest.vmid, self._ops.reader.guests())
+        answer = self._ops.reader.guests()
+        self._guest, self._gaps = find_guest(self._guest.vmid, answer), answer.gaps
         return self._guest
 
     def status(self) -> pd.Series[Any]:
@@ -387,7 +395,8 @@ class GuestHandle:
         return self._ops.draft("guest.migrate", guest=str(self.vmid), target=target)
 
     def __repr__(self) -> str:
-        return f"{self._guest.label} ({self._guest.kind}) on {self._guest.node}: {self._guest.status}"
+        unsure = "".join(f" ({gap.why})" for gap in self.gaps)
+        return f"{self._guest.label} ({self._guest.kind}) on {self._guest.node}: {self._guest.status}{unsure}"
 
 
 def connect(

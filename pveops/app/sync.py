@@ -170,7 +170,7 @@ class Sync:
     def _feed(self, held: _Held, until_s: float) -> list[Event]:
         """Tasks that are new, or went on, since the last look; what they worked on counts as changed."""
         try:
-            answer = self._patiently(lambda: self._reader.tasks(limit=1_000_000), until_s)
+            answer = self._patiently(lambda: self._reader.recent_tasks(limit=1_000_000), until_s)
         except PveopsError as err:
             held.gaps.append(Gap(what="tasks", why=err.message))
             return []

@@ -113,6 +113,40 @@ def test_guests_of_a_dead_node_are_not_called_running(door, read):
     assert "guests on pve2" in read("guest.list").text
 
 
+def test_tables_of_a_cluster_with_a_dead_node_say_what_is_old(stack, door, read):
+    ops = stack.ops()
+    assert [ops.guests().attrs["gaps"], ops.storage().attrs["gaps"]] == [[], []]
+    door.add("node-down", {"node": "pve2"})
+    door.advance(20)
+    old = "the node is offline; what is shown is old"
+    guests = ops.guests()
+    assert "running" in set(guests[guests["node"] == "pve2"]["status"]), "Proxmox VE shows what it heard last"
+    assert [(gap["what"], gap["why"]) for gap in guests.attrs["gaps"]] == [("state of the guests on pve2", old)]
+    assert [(gap["what"], gap["why"]) for gap in ops.storage().attrs["gaps"]] == [("state of the storages on pve2", old)]
+    listed = read("guest.list", status="running")
+    assert (listed.status, [gap.what for gap in listed.gaps]) == ("partial", ["state of the guests on pve2"])
+    dead = ops.guest(int(guests[guests["node"] == "pve2"]["vmid"].iloc[0]))
+    assert repr(dead).endswith(f"({old})")
+    assert [gap.what for gap in dead.gaps] == ["state of the guests on pve2"]
+    well = ops.guest(int(guests[guests["node"] == "pve1"]["vmid"].iloc[0]))
+    assert well.gaps == ()
+    ops.reader.wire.close()
+
+
+def test_the_list_of_recent_tasks_is_not_called_complete(stack, door, read):
+    ops = stack.ops()
+    frame = ops.tasks()
+    (older,) = frame.attrs["gaps"]
+    assert (older["what"], "ask with node= or guest=" in older["why"]) == ("older tasks", True)
+    assert len(ops.tasks(node="pve1", limit=500)) > (frame["node"] == "pve1").sum(), "there are older ones"
+    assert ops.tasks(node="pve1").attrs["gaps"] == []
+    assert read("task.list", limit=10).text.startswith("10 tasks, the newest: at most 10 were asked for. Not seen: older tasks (")
+    door.add("node-down", {"node": "pve3"})
+    door.advance(20)
+    assert [gap["what"] for gap in ops.tasks().attrs["gaps"]] == ["older tasks", "tasks of pve3"]
+    ops.reader.wire.close()
+
+
 def test_tasks_that_nobody_could_ask_for_are_named(door, read):
     door.add("node-down", {"node": "pve3"})
     door.advance(20)

@@ -23,6 +23,7 @@ from pveops.observe.cost import SPENT
 T = TypeVar("T")
 _AT_ONCE = 8
 """Requests under way at once for one answer."""
+_OLDER_TASKS = Gap(what="older tasks", why="the cluster's list keeps only about the last 25 of each node; ask with node= or guest= for all")
 _RRD_UNITS = {
     "cpu": "cpu_fraction", "maxcpu": "cpus", "iowait": "iowait_fraction", "loadavg": "loadavg", "mem": "mem_bytes", "maxmem": "maxmem_bytes",
     "memhost": "memhost_bytes", "memtotal": "memtotal_bytes", "memused": "memused_bytes", "disk": "disk_bytes", "maxdisk": "maxdisk_bytes",
@@ -108,31 +109,29 @@ class Reader:
         )
 
     def guests(self) -> Answer[Guest]:
-        """All guests that the token may see, by id."""
-        rows, source, at = self._resources("vm")
-        guests = tuple(sorted((parse.guest(row) for row in rows), key=lambda guest: guest.vmid))
-        return Answer(rows=guests, gaps=(*self._guest_gaps(), *_silent(guests)), read_at=at, source=source)
+        """All guests that the token may see, by id; the state of those on a node that is offline is a gap."""
+        return self.resources()[1]
 
     def guest_columns(self) -> Columns:
         """All guests that the token may see, as raw columns: what tables of thousands of guests are made from."""
         reply = self._wire.get("/cluster/resources", {"type": "vm"}, decode=bulk.guest_columns)
         self._simulated = reply.simulated
+        offline, hosts = self._offline(), reply.data["node"]
+        silent = {node for node, state in zip(hosts, reply.data["status"], strict=True) if state == "unknown"}
         return Columns(
             columns=reply.data,
-            gaps=(
-                *self._guest_gaps(),
-                *_lost({node for node, state in zip(reply.data["node"], reply.data["status"], strict=True) if state == "unknown"}),
-            ),
+            gaps=(*self._guest_gaps(), *_lost(silent | offline.intersection(hosts), offline)),
             read_at=self._clock.now(),
             source=f"{reply.endpoint} /cluster/resources",
         )
 
     def storages(self) -> Answer[Storage]:
-        """All storages, one row per node."""
-        rows, source, at = self._resources("storage")
+        """All storages, one row per node; those of a node that is offline are a gap."""
+        nodes, _, found = self.resources()
         gaps = () if self.may("Datastore.Audit", "/storage") else (self._gap("some storages", "Datastore.Audit on /storage"),)
-        storages = sorted((parse.storage(row) for row in rows), key=lambda storage: (storage.name, storage.node))
-        return Answer(rows=tuple(storages), gaps=gaps, read_at=at, source=source)
+        away = sorted({node.name for node in nodes.rows if node.status == "offline"} & {row.node for row in found.rows})
+        dead = (Gap(what=f"state of the storages on {name}", why="the node is offline; what is shown is old") for name in away)
+        return replace(found, gaps=(*gaps, *dead))
 
     def resources(self) -> tuple[Answer[Node], Answer[Guest], Answer[Storage]]:
         """Nodes, guests and storages of one answer, so that they fit together."""
@@ -158,12 +157,9 @@ class Reader:
     ) -> Answer[Task]:
         """Tasks, newest first: recent ones of all nodes, or with ``node`` (or any filter) from the nodes' own archives."""
         if node is None and vmid is None and since is None and not errors:
-            reply = self._wire.get("/cluster/tasks")
-            found = [task for row in reply.data if (task := parse.task(row))]
-            found.sort(key=lambda task: task.started, reverse=True)
-            return Answer(
-                rows=tuple(found[:limit]), gaps=self._task_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/tasks"
-            )
+            recent = self.recent_tasks(limit=limit)
+            lost = (Gap(what=f"tasks of {name}", why="the node is offline; what is shown is old") for name in sorted(self._offline()))
+            return replace(recent, gaps=(_OLDER_TASKS, *lost, *recent.gaps))
         away: list[str] = []
         if node:
             names = [check_node(node)]
@@ -174,6 +170,15 @@ class Reader:
         archived = self.tasks_of(names, vmid=vmid, since=since, errors=errors, limit=limit)
         return replace(
             archived, gaps=(*archived.gaps, *(Gap(what=f"tasks of {name}", why="the node is offline") for name in away), *self._task_gaps())
+        )
+
+    def recent_tasks(self, *, limit: int = 200) -> Answer[Task]:
+        """The list that the cluster keeps, newest first: the last tasks of each node, however long ago they ended."""
+        reply = self._wire.get("/cluster/tasks")
+        found = [task for row in reply.data if (task := parse.task(row))]
+        found.sort(key=lambda task: task.started, reverse=True)
+        return Answer(
+            rows=tuple(found[:limit]), gaps=self._task_gaps(), read_at=self._clock.now(), source=f"{reply.endpoint} /cluster/tasks"
         )
 
     def tasks_of(
@@ -296,6 +301,9 @@ class Reader:
         reply: Reply = self._wire.get("/cluster/resources", {"type": kind} if kind else None)
         self._simulated = reply.simulated
         return reply.data, f"{reply.endpoint} /cluster/resources", self._clock.now()
+
+    def _offline(self) -> set[str]:
+        return {str(row.get("node")) for row in self._resources("node")[0] if row.get("status") == "offline"}
 
     def _guest_gaps(self) -> tuple[Gap, ...]:
         return () if self.may("VM.Audit", "/vms") else (self._gap("some guests", "VM.Audit on /vms"),)

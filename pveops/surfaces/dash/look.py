@@ -89,7 +89,7 @@ class Watcher:
             guests=guests,
             storages=storages,
             status=attempt(reader.cluster_status),
-            tasks=attempt(lambda: reader.tasks(limit=_TASKS)),
+            tasks=attempt(lambda: reader.recent_tasks(limit=_TASKS)),
             failed=self._every(self._failed, lambda: reader.tasks(since=now - _FAILED_SINCE, errors=True, limit=100)),
             backups=self._every(self._backups, reader.backups),
             cpu_hour=self._cpu(online),

@@ -276,7 +276,10 @@ def task_list(args: TaskListArgs, ports: Ports) -> ToolResult:
     answer = ports.reader.tasks(node=node, vmid=vmid, since=since, errors=args.failed, limit=args.limit)
     rows = [task for task in answer.rows if not args.failed or task.outcome.kind in ("failed", "unknown")]
     what = "failed tasks" if args.failed else "tasks"
-    return result_of(answer, TASKS.rows(rows), text=f"{len(rows)} {what}.", none=f"No {what} in what was searched.", order=TASKS.order)
+    most = f", the newest: at most {args.limit} were asked for" if len(answer.rows) == args.limit else ""
+    return result_of(
+        answer, TASKS.rows(rows), text=f"{len(rows)} {what}{most}.", none=f"No {what} in what was searched.", order=TASKS.order
+    )
 
 
 def task_log(args: TaskLogArgs, ports: Ports) -> ToolResult:

@@ -15,6 +15,7 @@ from pveops.model.refs import GuestKind
 from pveops.model.resources import Answer, Backup, Gap, Guest
 
 Verdict = Literal["good", "failing", "bad", "none", "hidden"]
+_HIDDEN = "backups of "
 _LOG_LINES = 20_000
 
 
@@ -133,6 +134,12 @@ def without_since(rows: Iterable[GuestBackups], oldest: datetime) -> list[GuestB
     return sorted(late, key=lambda row: (row.last_good is not None, row.last_good, row.vmid))
 
 
+def hidden_first(gaps: Iterable[Gap]) -> str:
+    """How many guests nobody could look at, as the first words about the others; empty where all were seen."""
+    named = [gap.what.removeprefix(_HIDDEN) for gap in gaps if gap.what.startswith(_HIDDEN)]
+    return f"Of {named[0]} it is not known: their backups could not be seen. Of the others: " if named else ""
+
+
 def backup_truth(look: Look, *, past_s: float) -> Answer[GuestBackups]:
     """What there is of every guest: archives of all storages, what the backup tasks of the last ``past_s`` seconds said of each guest, and jobs.
 
@@ -154,7 +161,7 @@ def backup_truth(look: Look, *, past_s: float) -> Answer[GuestBackups]:
     hidden = [row for row in rows if row.verdict == "hidden"]
     if hidden:
         names = ", ".join(str(row.vmid) for row in hidden[:10]) + (" …" if len(hidden) > 10 else "")
-        look.add(Gap(what=f"backups of {len(hidden)} guests ({names})", why=hidden[0].why or "they may exist where nothing could be seen"))
+        look.add(Gap(what=f"{_HIDDEN}{len(hidden)} guests ({names})", why=hidden[0].why or "they may exist where nothing could be seen"))
     order = {"none": 0, "bad": 1, "failing": 2, "hidden": 3, "good": 4}
     return look.answer(sorted(rows, key=lambda row: (order[row.verdict], -(row.age_s or 0), row.vmid)))
 

@@ -14,7 +14,7 @@ from pveops.surfaces.cli.reads import OUTPUT
 def own(metrics: bool = typer.Option(False, "--metrics", help="In the format of Prometheus."), output: Output = OUTPUT) -> None:
     """Show what pveops itself costs: requests to the cluster, memory, bytes written, size of the home."""
     from pveops.app.cost import cost_frame, exposition, kept_bytes, processes, total_per_minute
-    from pveops.base.units import fmt_bytes, fmt_duration
+    from pveops.base.units import fmt_bytes, fmt_duration, fmt_pct
     from pveops.settings.home import Home
 
     with command("self"):
@@ -33,8 +33,8 @@ def own(metrics: bool = typer.Option(False, "--metrics", help="In the format of 
             {
                 "process": row["role"], "pid": row["pid"], "runs for": fmt_duration(row["age_s"]) if row["running"] else "ended",
                 "requests": row["requests"], "failed": row["failed"], "per min": row["requests_per_min"], "answers": fmt_bytes(row["answered_bytes"]),
-                "memory": fmt_bytes(row["rss_bytes"]) if row["running"] else "", "cache hits": row["cache_hit_fraction"],
-                "written a day": "" if row["written_bytes_per_day"] != row["written_bytes_per_day"] else fmt_bytes(row["written_bytes_per_day"]),
+                "memory": fmt_bytes(row["rss_bytes"]) if row["running"] else "", "cache hits": fmt_pct(row["cache_hit_fraction"]),
+                "written a day": fmt_bytes(row["written_bytes_per_day"]),
             }
             for row in cost_frame(found).astype(object).to_dict("records")
         ]  # fmt: skip

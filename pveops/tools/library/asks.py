@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from pveops.answers.look import Look
 from pveops.base.errors import InputError
 from pveops.base.units import fmt_bytes, fmt_duration, fmt_pct, parse_duration_s
 from pveops.frames.columns import Table
-from pveops.model.resources import Answer
+from pveops.model.resources import Answer, Gap
 from pveops.tools.ports import Ports
 from pveops.tools.registry import Args, NoArgs, Tool, ToolResult, result_of
 
@@ -101,6 +101,8 @@ class Question:
     said: Callable[[Rows], str]
     none: str
     privileges: tuple[str, ...]
+    first: Callable[[Iterable[Gap]], str] = lambda _gaps: ""
+    """What must be said before the sentence, because it makes it smaller."""
 
     @property
     def tool(self) -> Tool:
@@ -109,7 +111,8 @@ class Question:
         def run(args: Args, ports: Ports) -> ToolResult:
             answer = self.ask(args, Look(ports.reader, ports.clock, ports.metrics))
             rows = self.table.rows(answer.rows)
-            return result_of(answer, rows, text=self.said(rows) if rows else "", none=self.none, order=self.table.order)
+            first = self.first(answer.gaps)
+            return result_of(answer, rows, text=first + self.said(rows) if rows else "", none=first + self.none, order=self.table.order)
 
         name = f"ask.{self.name.replace('_', '-')}"
         return Tool(name=name, kind="read", title=self.title, doc=self.doc, args=self.args, run=run, privileges=self.privileges)
@@ -261,6 +264,7 @@ QUESTIONS = (
         name="no_backup_since", title="Guests without a backup", args=SinceArgs, table=backups.NO_BACKUP_SINCE, said=_said_since, privileges=_ARCHIVES,
         doc="Guests that have no good backup since then. Guests whose backups could not be seen are named as not seen, not as missing.",
         ask=lambda args, look: backups.no_backup_since(look, since_s=_seconds(args.since)), none="Every guest whose backups could be seen has a good one since then.",
+        first=backups.hidden_first,
     ),
     Question(
         name="snapshots_older_than", title="Old snapshots", args=OlderArgs, table=snapshots.SNAPSHOTS_OLDER_THAN, said=_said_snapshots,

@@ -99,7 +99,11 @@ def test_archives_that_the_token_may_not_see_are_hidden(make_hospital):
     assert {row["verdict"] for row in result.rows} == {"hidden"}
     assert "VM.Backup" in result.rows[0]["why"]
     assert result.status == "partial"
-    assert hospital.ask("no-backup-since", who=who).rows == ()
+    since = hospital.ask("no-backup-since", who=who)
+    assert since.rows == ()
+    assert since.text.startswith(f"Of {len(result.rows)} guests (")
+    assert ") it is not known: their backups could not be seen. Of the others: Every guest whose backups" in since.text
+    assert hospital.ask("no-backup-since").text.startswith(("Every guest", *"123456789")), "an administrator sees all"
 
 
 def test_a_thin_pool_near_full_and_the_forgotten_image_in_it(make_hospital):

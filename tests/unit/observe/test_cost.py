@@ -5,10 +5,12 @@ import os
 import threading
 
 import pytest
+from typer.testing import CliRunner
 
 from pveops.app.cost import cost_frame, exposition, kept_bytes, processes, total_per_minute
 from pveops.observe.cost import Cost
 from pveops.settings.home import Home
+from pveops.surfaces.cli.main import app
 
 
 @pytest.fixture
@@ -39,6 +41,20 @@ def test_requests_are_counted_by_node(home):
     frame = cost_frame([found])
     assert frame["requests_per_min"].tolist() == [5.0]
     assert frame["cache_hit_fraction"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(("looks", "told"), [((True, True, True, False), "75 %"), ((), "not known")])
+def test_the_table_shows_shares_in_percent_and_no_nan(home, monkeypatch, looks, told):
+    cost = Cost()
+    cost.keep(home.costs, "lab")
+    spend(cost, "/nodes/pve1/status")
+    for hit in looks:
+        cost.cache("facts", hit=hit)
+    cost._write(now=True)
+    monkeypatch.setenv("PVEOPS_HOME", str(home.root))
+    shown = CliRunner().invoke(app, ["self"]).stdout.replace("\xa0", " ")
+    assert f"  {told}  " in shown
+    assert "nan" not in shown.lower()
 
 
 def test_what_ended_counts_no_more_and_what_is_broken_is_left_out(home):

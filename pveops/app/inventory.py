@@ -36,6 +36,8 @@ Clusters = Sequence[str] | Literal["all"] | None
 _KINDS: tuple[Kind, ...] = ("guest", "node", "storage", *DETAILS)
 _GUESTS: tuple[Kind, ...] = ("guest",)
 _SOONEST_S = 5.0
+_STALE_MS = 300_000
+"""When nobody looked for so long, an answer about now says so."""
 
 
 class Records:
@@ -117,10 +119,12 @@ class Records:
         if what not in WHAT:
             raise InputError(f"The inventory has no {what!r}.", hint=f"Known: {', '.join(WHAT)}.")
         names, at_ms = self._names(clusters), self._ms(moment)
+        if at_ms > int(self._clock.now().timestamp() * 1000):
+            raise InputError(f"{moment} is still to come.", hint="Take now, or an earlier time.")
         kind = WHAT[what][0]
         kinds: tuple[Kind, ...] = (kind,)
         looks = self._looked(names, at_ms)
-        gaps = [*_gaps(looks), *self._never(names, looks, kind)]
+        gaps = [*_gaps(looks), *self._never(names, looks, kind), *self._since_then(looks, at_ms)]
         versions = self.store().at(names, kinds, at_ms)
         return held_frame(what, versions, read_at=_read_at(looks), source=self._source(), gaps=gaps)
 
@@ -236,6 +240,15 @@ class Records:
                 Gap(what=f"{kind} of {name}", why=f'not read yet: ops.sync("{kind}") does') for name in sorted(seen) if not self.store().digests(name, kind)
             ]  # fmt: skip
         return gaps
+
+    def _since_then(self, looks: Sequence[Look], at_ms: int) -> list[Gap]:
+        """Where nobody looked for minutes before that time, nor since."""
+        newest = [look for one in looks for look in self.store().looks((one.cluster,), limit=1)]
+        return [
+            Gap(what=f"what happened at {look.cluster} since", why=f"the last look was {(at_ms - look.last_ms) // 60_000} min before; ops.sync() looks")
+            for look in newest
+            if at_ms - look.last_ms > _STALE_MS
+        ]  # fmt: skip
 
     def _late(self, names: Sequence[str], start_ms: int) -> list[Gap]:
         late = [name for name in names if not self.store().looks((name,), until_ms=start_ms, limit=1)]

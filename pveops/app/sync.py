@@ -30,6 +30,8 @@ _FEED_ROWS = 25
 _FLUSH_MS = 60_000
 _DAY_MS = 86_400_000
 _TRIES = 4
+_LOOKS = 2000
+"""More are not written down in the longest turn."""
 _GUEST_KINDS: tuple[Detail, ...] = ("config", "snapshots", "addresses")
 
 
@@ -74,6 +76,8 @@ class Sync:
         self._unsaid = (0, 0, 0)
         self._events: dict[str, int] = {}
         self._looked: dict[Thing, int] = {}
+        self._turns: dict[Kind, tuple[int, int]] = {}
+        self._began: dict[Kind, dict[str, int]] = {}
         self._had: dict[str, set[str]] = {}
         self._refused: dict[Thing, Gap] = {}
         self._said: tuple[tuple[Gap, ...], set[Thing]] = ((), set())
@@ -368,7 +372,18 @@ class Sync:
             return found
         if not self._last_ms or unit[1] not in self._had[one.kind]:
             return 0
-        return max(1, self._last_ms - TURN_S[one.kind] * 1000)  # type: ignore[index] # its turn came at least that often
+        return max(self._turn_began(one.kind), self._began[one.kind].get(one.key, 0))
+
+    def _turn_began(self, kind: Kind) -> int:
+        """The first look of the last turn: what another process read was read in one of those. Also notes since when each thing holds."""
+        known = self._turns.get(kind)
+        if known is None or known[0] != self._last_ms:
+            self._began[kind] = self._store.began(self._name, kind)
+            since_ms = self._last_ms - TURN_S[kind] * 1000  # type: ignore[index] # only details have turns
+            looks = self._store.looks((self._name,), limit=_LOOKS)
+            firsts = [look.first_ms for look in looks if look.last_ms >= since_ms and all(gap.what != "everything" for gap in look.gaps)]
+            known = self._turns[kind] = (self._last_ms, min(firsts, default=self._last_ms))
+        return known[1]
 
     def _notice(self, at_ms: int, gaps: Sequence[Gap], changes: int, requests: int, due: set[Thing], settled: set[Thing]) -> None:
         """Write down that we looked; at rest only once a minute."""

@@ -198,6 +198,14 @@ class Inventory:
         where = and_(VERSIONS.c.kind.in_(kinds), VERSIONS.c.to_ms > at_ms, VERSIONS.c.from_ms <= at_ms)
         return self._versions(clusters, where)
 
+    def began(self, cluster: str, kind: Kind) -> dict[str, int]:
+        """Since when (Unix milliseconds) each thing of a kind is as it is now, by key."""
+        where = and_(CLUSTERS.c.name == cluster, VERSIONS.c.kind == kind, VERSIONS.c.to_ms == STILL_MS)
+        with self._engine.connect() as connection:
+            return {
+                row.key: row.from_ms for row in connection.execute(select(VERSIONS.c.key, VERSIONS.c.from_ms).join(CLUSTERS).where(where))
+            }
+
     def between(self, clusters: Collection[str], start_ms: int, end_ms: int, kinds: Collection[Kind]) -> list[Version]:
         """Versions that began or ended after ``start_ms`` and up to ``end_ms``, by time."""
         began = and_(VERSIONS.c.from_ms > start_ms, VERSIONS.c.from_ms <= end_ms)

@@ -5,12 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 
 import pandas as pd
 import pytest
 import requests
 
+from pveops.app.inventory import Records
 from pveops.app.ops import connect
+from pveops.base.clock import SystemClock
 from pveops.base.errors import InputError
 from pveops.sim.faults.client import ControlClient
 from pveops.testing.postgres import Postgres, find_postgres
@@ -138,6 +141,7 @@ def test_bad_questions_are_one_sentence(ops):
         (lambda: ops.sync(deadline_s=0), "deadline"),
         (lambda: ops.sync_every("1s"), "too often"),
         (lambda: ops.as_of("2020-01-01T00:00Z"), "begins at"),
+        (lambda: ops.as_of("2126-01-01T00:00Z"), "2126-01-01T00:00Z is still to come"),
         (lambda: ops.as_of(what="cars"), "has no 'cars'"),
         (lambda: ops.as_of(clusters=["elsewhere"]), "knows no cluster elsewhere"),
         (lambda: ops.diff("1h", "2h"), "empty"),
@@ -160,6 +164,38 @@ def test_the_background_looks_by_itself_and_ends(stack):
     assert not background.running
     assert ops.looks()["looks"].sum() >= 2
     ops.close()
+
+
+class Later(SystemClock):
+    """Twelve minutes ahead."""
+
+    def now(self):
+        return super().now() + timedelta(minutes=12)
+
+
+def test_an_answer_about_now_says_how_old_it_is(ops):
+    ops.sync("none")
+    later = Records(ops._target, ops.reader, Later())
+    (gap,) = [gap for gap in later.as_of("now", "guests", None).attrs["gaps"] if "last look" in gap["why"]]
+    assert gap["why"].startswith("the last look was 12 min before")
+    assert not any("last look" in gap["why"] for gap in later.as_of("12min", "guests", None).attrs["gaps"])
+    later.close()
+
+
+def test_not_before_is_a_look_that_took_place(ops, act):
+    guest = next(row for row in ops.guests().to_dict("records") if row["kind"] == "qemu" and not row["lock"] and not row["template"])
+    looks = []
+    for text in ("", "one", "two"):
+        if text:
+            act("PUT", f"/nodes/{guest['node']}/qemu/{guest['vmid']}/config", description=text)
+        records = Records(ops._target, ops.reader, SystemClock())  # remembers nothing, as a process of its own
+        looks.append(pd.Timestamp(records.look("config", full=True).at_ms, unit="ms", tz="UTC"))
+        changes = records.diff("1h", "now", None, "config")
+        records.close()
+    mine = [row for row in rows(changes, vmid=guest["vmid"], field="description") if row["after"] in ("one", "two")]
+    assert [row["after"] for row in mine] == ["one", "two"]
+    assert ops.looks()["first"].min() <= mine[0]["not_before"] <= looks[0]
+    assert mine[1]["not_before"] == looks[1]
 
 
 def test_what_ended_long_ago_is_forgotten_and_what_holds_is_kept(stack):

@@ -58,6 +58,7 @@ def test_no_module_is_too_long_and_none_imports_by_name(path):
     assert "__import__(" not in text
 
 
+@pytest.mark.slow
 def test_only_the_command_line_and_testing_know_the_simulated_cluster():
     for path in MODULES:
         place = path.relative_to(PACKAGE).parts
@@ -66,6 +67,7 @@ def test_only_the_command_line_and_testing_know_the_simulated_cluster():
         assert not [name for name in imports(path) if name.startswith("pveops.sim")], path
 
 
+@pytest.mark.slow
 def test_a_simulated_cluster_is_started_in_three_places_only():
     """As a process, by the command line and by tests; and by the twin's stage, for one rehearsal, as a process that dies with it."""
     starters = set()
@@ -78,6 +80,7 @@ def test_a_simulated_cluster_is_started_in_three_places_only():
     assert starters == {"surfaces/cli/services.py", "testing/stack.py", "app/stage.py"}
 
 
+@pytest.mark.slow
 def test_only_the_writer_and_the_stage_send_changes():
     """What the stage sends to is the simulated cluster that it started itself; everything else goes through a grant."""
     users = set()
@@ -97,6 +100,7 @@ def test_the_twin_looks_with_gets_alone():
     assert [name for name in vars(_Gets) if not name.startswith("_")] == ["get"]
 
 
+@pytest.mark.slow
 def test_only_the_executors_wiring_imports_the_writer_and_nobody_passes_it_on():
     for path in MODULES:
         users = [name for name in imports(path) if "clients.cluster.write" in name]
@@ -138,6 +142,7 @@ def broad_handlers(path):
                 yield node.lineno
 
 
+@pytest.mark.slow
 def test_broad_except_is_rare_and_has_a_reason():
     broad = []
     for path in MODULES:
@@ -149,6 +154,7 @@ def test_broad_except_is_rare_and_has_a_reason():
     assert len(broad) <= total / 1000, broad
 
 
+@pytest.mark.slow
 def test_only_widgets_dashboard_and_command_line_can_approve():
     """No code path of a notebook, tool, runbook or model reaches an approval: only what a person clicks or types does."""
     allowed = {

@@ -111,6 +111,7 @@ def test_a_file_of_an_earlier_version_goes_on(tmp_path, script):
     ),
     many=st.integers(190, 210),
 )
+@pytest.mark.slow
 def test_words_are_cut_the_same_by_sqlite(texts, many):
     texts = [*texts, "x" * many, f"y {'z_' * (many // 2)}{'z' * (many % 2)}.k"]
     cut = sqlite3.connect(":memory:")

@@ -60,6 +60,7 @@ def test_values_are_redacted_by_key_and_inside_texts():
         lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner),
     )
 )
+@pytest.mark.slow
 def test_text_that_may_hold_nothing_holds_nothing(value):
     if not may_hold_secrets(json.dumps(value, ensure_ascii=False)):
         assert redact_value(value) == value

@@ -158,6 +158,7 @@ def test_an_approval_is_spent_once(guarded):
     assert len(guarded.cluster.received) == 1
 
 
+@pytest.mark.slow
 def test_a_hundred_at_once_are_one(guarded):
     proposal = guarded.propose(build.plan())
     approval = guarded.approval(proposal)

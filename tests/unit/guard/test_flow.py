@@ -414,6 +414,7 @@ def test_pausing_and_going_on_by_people(guarded):
     assert [kind for kind in guarded.kinds() if kind in ("run.pause_asked", "run.resumed")] == ["run.pause_asked", "run.resumed"]
 
 
+@pytest.mark.slow
 def test_a_paused_run_ends_by_itself_at_its_deadline(guarded):
     proposal = guarded.propose(flow_plan(("s1",), ("s2",), vmids=(101, 102), deadline_s=30))
     guarded.approve(proposal)

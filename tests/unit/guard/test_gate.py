@@ -190,6 +190,7 @@ def test_the_glass_asks_for_a_reason_a_passphrase_and_a_short_time(guarded):
     assert not guarded.glass.broken("operator"), "longer than anybody can break it for"
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_back_stops_everything_until_an_operator_says_so(guarded):
     proposal = guarded.propose(build.plan())
     guarded.cluster.clock.tick(100)

@@ -11,11 +11,11 @@ demo: setup            ## everything on a simulated cluster; HEADLESS=1 runs the
 
 test:                  ## all tests; real processes, kernels and a browser among them
 	@.ci/setup browser servers
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests/unit tests/arch
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 unit: setup            ## the quick part
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests/unit tests/arch
 
 coverage: setup        ## every branch of the guard is run by the guard's own tests, or this fails
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -k "not PostgreSQL and not runTest and not ten_thousand" --cov=pveops/guard \

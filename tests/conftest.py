@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,3 +32,11 @@ def _loopback_only(self: socket.socket, address: Any) -> Any:
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+
+
+def pytest_collection_modifyitems(items):
+    """Whatever is not in `unit` or `arch` talks to servers, processes or stores: it belongs to the slow part, without a mark of its own."""
+    quick = (Path(__file__).parent / "unit", Path(__file__).parent / "arch")
+    for item in items:
+        if not item.path.is_relative_to(quick[0]) and not item.path.is_relative_to(quick[1]):
+            item.add_marker(pytest.mark.slow)

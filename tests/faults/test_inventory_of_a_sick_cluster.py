@@ -10,7 +10,6 @@ from pveops.base.errors import ApiError, AuthFailed
 from pveops.base.secret import Secret
 from pveops.clients.cluster.crowd import Ask, Crowd
 from pveops.clients.cluster.wire import Endpoint
-from pveops.sim.faults.client import ControlClient
 from pveops.testing.ports import free_port
 from pveops.testing.stack import Stack
 
@@ -24,14 +23,6 @@ def stack(tmp_path_factory):
     running.start_sim()
     yield running
     running.close()
-
-
-@pytest.fixture
-def door(stack):
-    client = ControlClient(stack.info)
-    yield client
-    client.clear("all")
-    client.advance(200)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 import requests
 
 from pveops.base.errors import ApiError, AuthFailed, CertificateMismatch, PveopsError
-from pveops.sim.faults.client import ControlClient
 from pveops.sim.faults.kinds import KINDS
 from pveops.surfaces.dash import blocks, lists
 from pveops.surfaces.dash.look import Watcher
@@ -35,14 +34,6 @@ def stack(tmp_path_factory):
     running.start_sim()
     yield running
     running.close()
-
-
-@pytest.fixture
-def door(stack):
-    client = ControlClient(stack.info)
-    yield client
-    client.clear("all")
-    client.advance(200)
 
 
 @pytest.fixture
